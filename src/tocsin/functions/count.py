@@ -1,0 +1,5 @@
+"""How many readings there are."""
+
+from tocsin.functions import Function
+
+FUNCTION = Function(value=lambda window: window.count)

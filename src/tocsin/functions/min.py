@@ -1,0 +1,5 @@
+"""The smallest value."""
+
+from tocsin.functions import Function
+
+FUNCTION = Function(value=lambda window: window.min)

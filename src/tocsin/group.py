@@ -1,0 +1,282 @@
+"""Rules that are evaluated at the same instants: same keys, same readings, same silences.
+
+Most rules look at one metric of one device; then every reading is an instant, and keeping it,
+summing up its windows and judging go hand in hand (`direct`).  Otherwise the instants are worked out
+first: each time at which one of the rules' series has a reading, and each silence that falls due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tocsin.instant import LONG_AGO, NEVER
+from tocsin.kernels.events import forget, gaps_ended, last_of_each
+from tocsin.key import Keys
+from tocsin.life import Life, Moves
+from tocsin.node import Call, Node, Selector, selectors, walk
+from tocsin.plan import plan
+from tocsin.reading import Batch, Codes, Times
+from tocsin.rule import Rule
+from tocsin.state import Stateful, grown
+from tocsin.window import Recent, View, Wanted
+
+_NO_TIMES = np.empty(0, np.int64)
+
+
+def group_rules(rules: Sequence[Rule], forget_after: int) -> Iterator[tuple[list[Rule], int]]:
+    """The rules that can be decided together, with how long their silent keys are remembered."""
+    groups: dict[object, list[Rule]] = {}
+    for rule in rules:
+        heard = frozenset(selector for node in _nodes(rule) for selector in selectors(node))
+        known_as = (tuple(sorted(rule.by)), heard, frozenset(_silences(rule)), rule.forget_after(forget_after))
+        groups.setdefault(known_as, []).append(rule)
+    for members in groups.values():
+        yield members, members[0].forget_after(forget_after)
+
+
+def _nodes(rule: Rule) -> list[Node]:
+    return [rule.expr] if rule.clear is None else [rule.expr, rule.clear]
+
+
+def _silences(rule: Rule) -> set[tuple[Selector, int]]:
+    """What `missing` listens for in a rule: (selector, length)."""
+    return {
+        (piece.selector, piece.window)
+        for node in _nodes(rule)
+        for piece in walk(node)
+        if isinstance(piece, Call) and piece.function == "missing"
+    }
+
+
+@dataclass
+class Instants:
+    """When rules are evaluated: slots and times in time order.
+
+    `heard` is when the key's newest reading was, `born` up to when it had been forgotten; both are
+    empty where every instant is a reading and nothing forgotten can be seen.
+    """
+
+    slots: Codes
+    times: Times
+    heard: Times
+    born: Times
+
+
+class Silence(Stateful):
+    """One `missing(m[w])`: when each key was heard last, and when the next silence may fall due."""
+
+    state = ("heard", "next_due")
+
+    def __init__(self, recent: Recent, length: int) -> None:
+        self.recent = recent
+        self.length = length
+        self.heard: Times = _NO_TIMES
+        self.expected: list[int] = []
+        self.silent_since: Times = _NO_TIMES
+        self.next_due = LONG_AGO
+
+    def due(self, slots: Codes, times: Times, decided: int, watermark: int) -> tuple[Codes, Times]:
+        """The silences that fall due from `decided` to before the watermark, given the readings of that time."""
+        slots, times = gaps_ended(slots, times, self.heard, self.silent_since, self.length, decided)
+        if watermark <= self.next_due:
+            return slots, times
+        heard = self.heard if len(self.silent_since) == 0 else np.maximum(self.heard, self.silent_since)
+        due = np.where(heard == LONG_AGO, NEVER, heard + self.length)
+        quiet = np.nonzero((due >= decided) & (due < watermark))[0]
+        later = due[due >= watermark]
+        self.next_due = min(int(later.min()) if len(later) else NEVER, watermark + self.length)
+        return np.concatenate([slots, quiet.astype(np.int32)]), np.concatenate([times, due[quiet]])
+
+
+class Group(Stateful):
+    """Rules of one plan, the selections that they look at, and the lives of their alerts."""
+
+    state = ("_newest", "_forgotten", "_mark", "_limits")
+
+    def __init__(
+        self, rules: Sequence[Rule], keys: Keys, recent_of: Callable[[Selector], Recent], forget_after: int
+    ) -> None:
+        self.keys = keys
+        self.forget_after = forget_after
+        self.plan = plan(rules)
+        chosen = sorted({selector for rule in rules for node in _nodes(rule) for selector in selectors(node)}, key=repr)
+        self.recents = [recent_of(selector) for selector in chosen]
+        listened = sorted({silence for rule in rules for silence in _silences(rule)}, key=repr)
+        self.silences = [Silence(recent_of(selector), length) for selector, length in listened]
+        self.direct = len(chosen) == 1 and not self.recents[0].shared and not self.silences
+        self.sole = self.recents[0] if self.direct else None
+        self.keeps = False
+        self.cutoff = LONG_AGO
+        self.views = [self._view(recent) for recent in self.recents]
+        self.expected = np.zeros(0, np.bool_)
+        self.lives = [
+            Life(rule, keys, forget_after, timed=bool(_silences(rule)), answers=answers)
+            for rule, answers in zip(rules, self.plan.answers, strict=True)
+        ]
+        self._newest = _NO_TIMES
+        self._forgotten = _NO_TIMES
+        self._mark = _NO_TIMES
+        self._limits = [np.empty(0) for _ in self.plan.limits]
+
+    def extend(self, first: int, upto: int) -> None:
+        """Takes in the keys that are new, and the series from code `first` to before `upto`."""
+        count = len(self.keys)
+        self._newest = grown(self._newest, count, LONG_AGO)
+        self._forgotten = grown(self._forgotten, count, LONG_AGO)
+        self._mark = grown(self._mark, count, LONG_AGO)
+        self.expected = grown(self.expected, count, False)
+        for place, (label, default) in enumerate(self.plan.limits):
+            fill = np.nan if default is None else default
+            self._limits[place] = grown(self._limits[place], count, fill)
+            self._look_up(label, self._limits[place], np.arange(first, upto))
+        for silence in self.silences:
+            silence.heard = grown(silence.heard, count, LONG_AGO)
+            if len(silence.silent_since):
+                silence.silent_since = grown(silence.silent_since, len(silence.heard), LONG_AGO)
+        self._link_silences()
+        for life in self.lives:
+            life.extend(count)
+
+    def expect(self, codes: Sequence[int]) -> None:
+        """Marks the keys of expected devices: they are never forgotten."""
+        for recent in self.recents:
+            slots = [slot for slot in (int(recent.slot_of[code]) for code in codes) if slot >= 0]
+            self.expected[slots] = True
+            for silence in self.silences:
+                if silence.recent is recent:
+                    silence.expected = slots
+
+    def begin(self, first_time: int) -> None:
+        """The source's first event time is known: expected devices are silent since then."""
+        for silence in self.silences:
+            if silence.expected:
+                silence.silent_since = np.full(len(silence.heard), LONG_AGO, np.int64)
+                silence.silent_since[silence.expected] = first_time
+        self._link_silences()
+
+    def decide(self, ready: Batch, decided: int, watermark: int, moves: Moves) -> None:
+        """Evaluates the rules at every instant from `decided` to before the watermark, and runs timers."""
+        if self.direct:
+            instants, inputs = self._look_directly(ready)
+        else:
+            instants = self._instants(ready, decided, watermark)
+            inputs = self._look(instants)
+        if len(instants.slots):
+            for place, column in enumerate(self.plan.limits.values()):
+                inputs[column] = self._limits[place][instants.slots]
+            results = self.plan.run(inputs)
+            for life in self.lives:
+                life.advance(instants.slots, instants.times, instants.heard, results, self.expected, moves)
+        for life in self.lives:
+            life.run_timers(watermark, self.expected, moves)
+
+    def rebuild(self, decided: Batch) -> None:
+        """Learns from readings decided long since when each key was heard last."""
+        chosen = np.zeros(len(decided), np.bool_)
+        for recent in self.recents:
+            chosen |= recent.slot_of[decided.code] >= 0
+        slots, times = self.keys.slot[decided.code[chosen]], decided.time[chosen]
+        self._forget(slots, times, np.ones(len(slots), np.bool_))
+        for silence in self.silences:
+            slots = silence.recent.slot_of[decided.code]
+            gaps_ended(slots[slots >= 0], decided.time[slots >= 0], silence.heard, _NO_TIMES, silence.length, NEVER)
+
+    def snapshot(self) -> dict[str, Any]:
+        """This group's state and that of its parts."""
+        return {
+            **super().snapshot(),
+            "silences": [silence.snapshot() for silence in self.silences],
+            "lives": [life.snapshot() for life in self.lives],
+        }
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Back to what `snapshot` saw."""
+        super().restore(snapshot)
+        for silence, saved in zip(self.silences, snapshot["silences"], strict=True):
+            silence.restore(saved)
+        for life, saved in zip(self.lives, snapshot["lives"], strict=True):
+            life.restore(saved)
+        for view in self.views:
+            view.forget_long_windows()
+
+    def _link_silences(self) -> None:
+        for silence in self.silences:
+            for view in self.views:
+                if view.recent is silence.recent:
+                    view.silent_since = silence.silent_since
+
+    def _view(self, recent: Recent) -> View:
+        wanted = self.plan.wanted.get(recent.selector, Wanted())
+        lengths = list(wanted.windows) + [length for length, _ in wanted.quantiles]
+        lengths += [silence.length for silence in self.silences if silence.recent is recent]
+        recent.longest = max([recent.longest, *lengths])
+        staleness = min(recent.staleness, self.forget_after) if self.direct else recent.staleness
+        view = View(recent, wanted, staleness)
+        recent.views.append(view)
+        return view
+
+    def _look_directly(self, ready: Batch) -> tuple[Instants, npt.NDArray[np.float64]]:
+        recent, view = self.recents[0], self.views[0]
+        slots, times, values, codes = recent.slot_of[ready.code], ready.time, ready.value, ready.code
+        if len(slots) and slots.min() < 0:
+            chosen = slots >= 0
+            slots, times, values, codes = slots[chosen], times[chosen], values[chosen], codes[chosen]
+        inputs = np.empty((self.plan.inputs, len(slots)))
+        recent.observe(view, slots, times, values, codes, self.keeps, True, self.cutoff, _NO_TIMES, inputs)
+        view.quantiles(slots, times, inputs)
+        return Instants(slots, times, _NO_TIMES, _NO_TIMES), inputs
+
+    def _instants(self, ready: Batch, decided: int, watermark: int) -> Instants:
+        """Each key and time once: where a selected series has a reading, or a silence falls due."""
+        chosen = np.zeros(len(ready), np.bool_)
+        for recent in self.recents:
+            chosen |= recent.slot_of[ready.code] >= 0
+        slots, times = self.keys.slot[ready.code[chosen]], ready.time[chosen]
+        is_reading = np.ones(len(slots), np.bool_)
+        for silence in self.silences:
+            heard = silence.recent.slot_of[ready.code]
+            due_slots, due_times = silence.due(heard[heard >= 0], ready.time[heard >= 0], decided, watermark)
+            slots, times = np.concatenate([due_slots, slots]), np.concatenate([due_times, times])
+            is_reading = np.concatenate([np.zeros(len(due_slots), np.bool_), is_reading])
+        if self.silences:
+            order = np.argsort(times, kind="stable")
+            slots, times, is_reading = slots[order], times[order], is_reading[order]
+        last = last_of_each(slots, times, self._mark)
+        slots, times, is_reading = slots[last], times[last], is_reading[last]
+        return Instants(slots, times, *self._forget(slots, times, is_reading))
+
+    def _forget(self, slots: Codes, times: Times, is_reading: npt.NDArray[np.bool_]) -> tuple[Times, Times]:
+        heard, born = np.empty(len(slots), np.int64), np.empty(len(slots), np.int64)
+        forget(slots, times, is_reading, self._newest, self._forgotten, self.expected, self.forget_after, heard, born)
+        return heard, born
+
+    def _look(self, instants: Instants) -> npt.NDArray[np.float64]:
+        slots, times = instants.slots, instants.times
+        inputs = np.empty((self.plan.inputs, len(slots)))
+        nothing = np.empty(0)
+        for recent, view in zip(self.recents, self.views, strict=True):
+            recent.observe(view, slots, times, nothing, slots[:0], False, True, LONG_AGO, instants.born, inputs)
+            view.quantiles(slots, times, inputs)
+        return inputs
+
+    def _look_up(self, label: str, limits: npt.NDArray[np.float64], codes: npt.NDArray[np.intp]) -> None:
+        """Reads the limit that each new series' label gives; a text that is no number makes it unknown."""
+        series = self.keys.series
+        given = [dict(labels).get(label) for labels in series.label_sets]
+        numbers = np.array([np.nan if text is None else _number(text) for text in given] or [np.nan])
+        has = np.array([text is not None for text in given] or [False])
+        codes = codes[has[series.labels[codes]]]
+        limits[self.keys.slot[codes]] = numbers[series.labels[codes]]
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        return np.nan
+    return number if np.isfinite(number) else np.nan

@@ -1,0 +1,221 @@
+"""Rules to a program: what to ask of which window, and what to work out from it.
+
+Rules that are evaluated at the same instants share one program, and whatever two of them have in
+common is worked out once.  The program's inputs are columns: the summaries of windows and the
+per-key limits; its outputs are, for each rule, its truth, its clear and its value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from tocsin import functions
+from tocsin.functions import Term
+from tocsin.instant import SECOND
+from tocsin.kernels import evaluate
+from tocsin.node import (
+    And,
+    Arithmetic,
+    Call,
+    Compare,
+    Limit,
+    Negate,
+    Newest,
+    Node,
+    Not,
+    Number,
+    Or,
+    Selector,
+    Unless,
+)
+from tocsin.rule import Rule
+from tocsin.window import Wanted
+
+OPERATION = {name: code for code, name in enumerate(evaluate.OPERATIONS)}
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """An input column, or a register."""
+
+    is_input: bool
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Which rows of the results are a rule's; -1 where it has none."""
+
+    truth: int
+    clear: int
+    value: int
+
+
+@dataclass
+class Plan:
+    """The program of rules that are evaluated together, and the inputs that it needs."""
+
+    wanted: dict[Selector, Wanted] = field(default_factory=dict)
+    limits: dict[tuple[str, float | None], int] = field(default_factory=dict)
+    answers: list[Answers] = field(default_factory=list)
+    inputs: int = 0
+    registers: int = 0
+    program: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 4), np.int64))
+    constants: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    outputs: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def run(self, inputs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The answers to all rules: rows by `answers`, a column for each evaluation."""
+        results = np.empty((len(self.outputs), inputs.shape[1]))
+        registers = np.empty((max(self.registers, 1), evaluate.BLOCK))
+        evaluate.run(self.program, self.constants, inputs, registers, self.outputs, results)
+        return results
+
+
+def plan(rules: Sequence[Rule]) -> Plan:
+    """The plan of rules that share their instants of evaluation."""
+    return _Planner().plan(rules)
+
+
+class _Planner:
+    def __init__(self) -> None:
+        self.made = Plan()
+        self.steps: list[tuple[str, Operand | float, Operand | None, Operand]] = []
+        self.known: dict[object, Operand] = {}
+        self.outputs: list[Operand] = []
+
+    def plan(self, rules: Sequence[Rule]) -> Plan:
+        for rule in rules:
+            truth = -1 if rule.levels else self._output(self._node(rule.expr, rule))
+            clear = -1 if rule.clear is None else self._output(self._node(rule.clear, rule))
+            value = -1 if rule.value is None else self._output(self._reported(rule.value, rule))
+            self.made.answers.append(Answers(truth, clear, value))
+        self._assemble()
+        return self.made
+
+    def _output(self, operand: Operand) -> int:
+        self.outputs.append(operand)
+        return len(self.outputs) - 1
+
+    def _node(self, node: Node, rule: Rule) -> Operand:
+        match node:
+            case Number(value):
+                return self._constant(value)
+            case Limit(label, default):
+                return self._limit(label, default)
+            case Newest(selector):
+                return self._newest(selector)
+            case Call():
+                return self._call(node, rule, as_condition=functions.load(node.function).is_condition)
+            case Negate(operand):
+                return self._step("negate", self._node(operand, rule))
+            case Not(operand):
+                return self._step("not", self._node(operand, rule))
+            case Arithmetic(op, left, right) | Compare(op, left, right):
+                return self._step(op, self._node(left, rule), self._node(right, rule))
+            case And(left, right) | Or(left, right) | Unless(left, right):
+                return self._step(type(node).__name__.lower(), self._node(left, rule), self._node(right, rule))
+        raise TypeError(f"a rule holds {node!r}, which no plan knows")
+
+    def _reported(self, node: Node, rule: Rule) -> Operand:
+        """A rule's value: a number even where it stands as a condition, as the silence of `missing`."""
+        return self._call(node, rule, as_condition=False) if isinstance(node, Call) else self._node(node, rule)
+
+    def _call(self, node: Call, rule: Rule, *, as_condition: bool) -> Operand:
+        function = functions.load(node.function)
+        give = function.truth if as_condition else function.value
+        if give is None:
+            raise TypeError(f"{node.function} has no {'condition' if as_condition else 'value'}")
+        result = self._term(give(functions.Window(node.parameters)), node)
+        least = function.coverage if rule.min_coverage is None else rule.min_coverage
+        if function.coverage is None or least is None or least <= 0:
+            return result
+        coverage = self._summary(node, "coverage")
+        return self._step("covered", result, self._step(">=", coverage, self._constant(least)))
+
+    def _term(self, term: Term | float | str, node: Call) -> Operand:
+        if not isinstance(term, Term):
+            return self._constant(float(term))
+        if term.op == "summary":
+            return self._summary(node, str(term.parts[0]))
+        if term.op == "silence":
+            return self._silence(node)
+        if term.op == "length":
+            return self._constant(node.window / SECOND)
+        if term.op == "quantile":
+            return self._quantile(node, float(str(term.parts[0])))
+        return self._step(term.op, *(self._term(part, node) for part in term.parts))
+
+    def _wanted(self, selector: Selector) -> Wanted:
+        return self.made.wanted.setdefault(selector, Wanted())
+
+    def _input(self) -> int:
+        self.made.inputs += 1
+        return self.made.inputs - 1
+
+    def _summary(self, node: Call, summary: str) -> Operand:
+        columns = self._wanted(node.selector).windows.setdefault(node.window, {})
+        if summary not in columns:
+            columns[summary] = self._input()
+        return Operand(True, columns[summary])
+
+    def _quantile(self, node: Call, q: float) -> Operand:
+        columns = self._wanted(node.selector).quantiles
+        if (node.window, q) not in columns:
+            columns[node.window, q] = self._input()
+        return Operand(True, columns[node.window, q])
+
+    def _newest(self, selector: Selector) -> Operand:
+        wanted = self._wanted(selector)
+        if wanted.newest < 0:
+            wanted.newest = self._input()
+        return Operand(True, wanted.newest)
+
+    def _silence(self, node: Call) -> Operand:
+        wanted = self._wanted(node.selector)
+        if wanted.silence < 0:
+            wanted.silence = self._input()
+        return Operand(True, wanted.silence)
+
+    def _limit(self, label: str, default: float | None) -> Operand:
+        if (label, default) not in self.made.limits:
+            self.made.limits[label, default] = self._input()
+        return Operand(True, self.made.limits[label, default])
+
+    def _constant(self, value: float) -> Operand:
+        return self._once(("constant", value), "constant", value, None)
+
+    def _step(self, op: str, left: Operand, right: Operand | None = None) -> Operand:
+        return self._once((op, left, right), op, left, right)
+
+    def _once(self, known_as: object, op: str, left: Operand | float, right: Operand | None) -> Operand:
+        if known_as not in self.known:
+            target = Operand(False, self.made.registers)
+            self.made.registers += 1
+            self.steps.append((op, left, right, target))
+            self.known[known_as] = target
+        return self.known[known_as]
+
+    def _assemble(self) -> None:
+        """Numbers inputs first, registers after them."""
+
+        def number(operand: Operand | None) -> int:
+            if operand is None:
+                return -1
+            return operand.place if operand.is_input else self.made.inputs + operand.place
+
+        constants: list[float] = []
+        rows = []
+        for op, left, right, target in self.steps:
+            if isinstance(left, float | int):
+                constants.append(left)
+                rows.append((OPERATION[op], len(constants) - 1, -1, number(target)))
+            else:
+                rows.append((OPERATION[op], number(left), number(right), number(target)))
+        self.made.program = np.array(rows, np.int64).reshape(-1, 4)
+        self.made.constants = np.array(constants, np.float64)
+        self.made.outputs = np.array([number(operand) for operand in self.outputs], np.int64)

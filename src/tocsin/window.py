@@ -1,0 +1,292 @@
+"""The recent readings of every key for one selector, and what a rule sees of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tocsin.instant import LONG_AGO
+from tocsin.kernels import arena, windows
+from tocsin.key import Keys, Selection
+from tocsin.node import Selector
+from tocsin.reading import Codes, Series, Times, Values
+from tocsin.state import Stateful, grown
+
+Column = npt.NDArray[np.int32]
+_NONE_FLOAT = np.empty(0, np.float64)
+_NONE_INT = np.empty(0, np.int64)
+_NONE_CODE = np.empty(0, np.int32)
+
+NEEDS = {
+    "sum": windows.NEED_SUM,
+    "min": windows.NEED_EXTREMES,
+    "max": windows.NEED_EXTREMES,
+    "resets": windows.NEED_RESETS,
+    "moment2": windows.NEED_MOMENTS | windows.NEED_SUM,
+    "covariance": windows.NEED_LINE | windows.NEED_SUM,
+    "time_moment2": windows.NEED_LINE | windows.NEED_SUM,
+    "coverage": windows.NEED_COVERAGE,
+    "span": windows.NEED_SPAN,
+}
+"""What must be kept of a window for a summary; the others are read off its ends."""
+
+SUMMARY = {
+    "count": windows.COUNT,
+    "sum": windows.SUM,
+    "min": windows.MIN,
+    "max": windows.MAX,
+    "first": windows.FIRST,
+    "last": windows.LAST,
+    "resets": windows.RESETS,
+    "moment2": windows.MOMENT2,
+    "covariance": windows.COVARIANCE,
+    "time_moment2": windows.TIME_MOMENT2,
+    "span": windows.SPAN,
+    "coverage": windows.COVERAGE,
+}
+
+
+@dataclass
+class Wanted:
+    """What rules ask of one selector: a column of the input for each, shared by all that ask the same.
+
+    `windows` maps a length to its summaries and their columns; -1 is 'not wanted'.
+    """
+
+    windows: dict[int, dict[str, int]] = field(default_factory=dict)
+    quantiles: dict[tuple[int, float], int] = field(default_factory=dict)
+    newest: int = -1
+    silence: int = -1
+
+
+class Recent(Stateful):
+    """The readings of each key that a window may still want, side by side and in time order.
+
+    A selection is `shared` where one key may hold several devices; then each reading also keeps
+    when its own series was heard before it.
+    """
+
+    state = ("slot_of", "meta", "heads", "top", "time", "value", "code", "previous", "newest_of", "_released")
+
+    def __init__(self, selector: Selector, keys: Keys, series: Series, staleness: int) -> None:
+        self.selector = selector
+        self.keys = keys
+        self.series = series
+        self.staleness = staleness
+        self.shared = "device" not in keys.by and selector.pinned("device") is None
+        self.longest = staleness
+        self.slot_of: Codes = np.empty(0, np.int32)
+        self._selection = Selection(selector, series)
+        self.meta = arena.new_meta(0)
+        self.heads = np.full(arena.CLASSES, -1, np.int64)
+        self.top = np.zeros(1, np.int64)
+        self.time: Times = np.empty(0, np.int64)
+        self.value: Values = np.empty(0, np.float64)
+        self.code: Codes = np.empty(1 if self.shared else 0, np.int32)
+        self.previous: Times = np.empty(1 if self.shared else 0, np.int64)
+        self.newest_of: Times = np.empty(0, np.int64)
+        self._released = LONG_AGO
+        self.views: list[View] = []
+
+    def extend(self, count: int) -> None:
+        """Takes in the keys and series that are new, up to the dictionary's first `count`."""
+        known = len(self.slot_of)
+        chosen = self._selection.of(known, count)
+        slots = np.where(chosen, self.keys.slot[known:], np.int32(-1)).astype(np.int32)
+        self.slot_of = np.concatenate([self.slot_of, slots])
+        missing = len(self.keys) - len(self.meta)
+        if missing > 0:
+            self.meta = np.concatenate([self.meta, arena.new_meta(max(missing, len(self.meta) // 4))])
+        if self.shared:
+            self.newest_of = grown(self.newest_of, count, LONG_AGO)
+        for view in self.views:
+            view.long_row = grown(view.long_row, len(self.meta), -1)
+
+    def keep(self, slots: Codes, times: Times, values: Values, codes: Codes, cutoff: int) -> None:
+        """Adds readings in time order."""
+        self.observe(
+            View(self, Wanted()), slots, times, values, codes, True, False, cutoff, _NONE_INT, np.empty((0, 0))
+        )
+
+    def observe(
+        self,
+        view: View,
+        slots: Codes,
+        times: Times,
+        values: Values,
+        codes: Codes,
+        keep: bool,
+        look: bool,
+        cutoff: int,
+        born: Times,
+        out: npt.NDArray[np.float64],
+    ) -> None:
+        """Adds events that are readings (`keep`), and sums up the windows that end at them (`look`)."""
+        first, count = 0, len(slots)
+        while first < count:
+            first, why = self._pass(view, first, slots, times, values, codes, keep, look, cutoff, born, out)
+            if why == windows.ARENA_FULL:
+                self._enlarge()
+            elif why == windows.LONG_ROWS_FULL:
+                view.enlarge()
+                if keep:
+                    one = slice(first, first + 1)
+                    self._pass(
+                        view, 0, slots[one], times[one], values, codes, False, True, cutoff, born[one], out[:, one]
+                    )
+                    first += 1
+
+    def _pass(
+        self,
+        view: View,
+        first: int,
+        slots: Codes,
+        times: Times,
+        values: Values,
+        codes: Codes,
+        keep: bool,
+        look: bool,
+        cutoff: int,
+        born: Times,
+        out: npt.NDArray[np.float64],
+    ) -> tuple[int, int]:
+        stopped: tuple[int, int] = windows.observe(
+            first,
+            slots,
+            times,
+            values,
+            codes,
+            keep,
+            look,
+            cutoff,
+            self.meta,
+            self.heads,
+            self.top,
+            self.time,
+            self.value,
+            self.code,
+            self.previous,
+            self.newest_of,
+            view.lengths,
+            view.needs,
+            view.columns,
+            view.wanted.newest,
+            view.wanted.silence,
+            view.staleness,
+            born,
+            view.silent_since,
+            view.suffixes,
+            view.suffix_previous,
+            view.suffix_places,
+            view.long_row,
+            view.long_integers,
+            view.long_floats,
+            view.long_top,
+            out,
+        )
+        return stopped
+
+    def release(self, watermark: int) -> None:
+        """Lets go of keys that have been silent for longer than any window; what they sent last is known still."""
+        if watermark - self._released > self.longest and watermark > LONG_AGO + 2 * self.longest:
+            arena.release_silent(self.meta, self.heads, self.time, watermark - self.longest)
+            self._released = watermark
+
+    def _enlarge(self) -> None:
+        size = max(1024, int(len(self.time) * 1.5))
+        shared = (self.code, self.previous) if self.shared else ()
+        for column in (self.time, self.value, *shared):
+            # Without a copy where the system can move pages: a copy would touch every page once more.
+            column.resize(size, refcheck=False)
+        for view in self.views:
+            view.fit()
+
+
+class View:
+    """What the rules of one group want to see of a selection, and the running parts of long windows.
+
+    Those parts are not state: they are rebuilt from the readings whenever they are not there.
+    """
+
+    def __init__(self, recent: Recent, wanted: Wanted, staleness: int | None = None) -> None:
+        self.recent = recent
+        self.wanted = wanted
+        self.staleness = recent.staleness if staleness is None else staleness
+        lengths = sorted(wanted.windows)
+        self.lengths = np.array(lengths, np.int64)
+        self.needs = np.array([_needs(wanted.windows[length]) for length in lengths], np.int64)
+        self.columns: Column = np.full((len(lengths), windows.SUMMARIES), -1, np.int32)
+        for place, length in enumerate(lengths):
+            for summary, column in wanted.windows[length].items():
+                self.columns[place, SUMMARY[summary]] = column
+        self.suffix_places, self._kinds = _suffix_places(self.needs)
+        self.silent_since: Times = _NONE_INT
+        self.forget_long_windows()
+
+    def forget_long_windows(self) -> None:
+        """Drops the running parts; the next look builds those that it needs."""
+        self.suffixes = np.empty((self._kinds, 0), np.float64)
+        self.suffix_previous = np.empty((len(self.lengths), 0), np.int64)
+        self.long_row = np.full(len(self.recent.meta), -1, np.int32)
+        self.long_integers = np.empty((0, len(self.lengths), windows.LONG_INTEGERS), np.int64)
+        self.long_floats = np.empty((0, len(self.lengths), windows.LONG_FLOATS), np.float64)
+        self.long_top = np.zeros(1, np.int64)
+
+    def enlarge(self) -> None:
+        """Room for more keys with long windows."""
+        rows = max(16, 2 * len(self.long_integers))
+        self.long_integers = grown(self.long_integers, rows)
+        self.long_floats = grown(self.long_floats, rows)
+        self.fit()
+
+    def fit(self) -> None:
+        """Makes the finished parts as long as the arena, once there are any."""
+        size = len(self.recent.time)
+        if len(self.long_integers) == 0 or self.suffixes.shape[1] >= size:
+            return
+        self.suffixes = _lengthened(self.suffixes, size)
+        if self.recent.shared:
+            self.suffix_previous = _lengthened(self.suffix_previous, size)
+
+    def quantiles(self, slots: Codes, times: Times, out: npt.NDArray[np.float64]) -> None:
+        """Fills the columns of order statistics."""
+        recent = self.recent
+        for (length, q), column in self.wanted.quantiles.items():
+            windows.quantile(slots, times, recent.meta, recent.time, recent.value, length, q, out[column])
+
+
+def _needs(summaries: Sequence[str] | dict[str, int]) -> int:
+    needs = 0
+    for summary in summaries:
+        needs |= NEEDS.get(summary, 0)
+    return needs
+
+
+def _suffix_places(needs: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int]:
+    """Which column beside the arena holds what of which window, and how many columns that makes."""
+    kinds = (
+        (windows.NEED_SUM, (windows.S_SUM,)),
+        (windows.NEED_EXTREMES, (windows.S_MIN, windows.S_MAX)),
+        (windows.NEED_RESETS, (windows.S_RESETS,)),
+        (windows.NEED_MOMENTS | windows.NEED_LINE, (windows.S_MEAN, windows.S_M2)),
+        (windows.NEED_LINE, (windows.S_TIME, windows.S_COV, windows.S_TM2)),
+    )
+    places = np.full((len(needs), windows.SUFFIXES + 1), -1, np.int64)
+    used = 0
+    for window, need in enumerate(needs):
+        for flag, members in kinds:
+            for member in members if need & flag else ():
+                places[window, member] = used
+                used += 1
+        places[window, windows.SUFFIXES] = window
+    return places, used
+
+
+def _lengthened(columns: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
+    wider = np.empty((columns.shape[0], size), columns.dtype)
+    wider[:, : columns.shape[1]] = columns
+    return wider
