@@ -1,0 +1,234 @@
+"""JSON objects to readings, whether each has a line of its own or all stand in one array.
+
+Arrow reads a block of lines at once, if it is told what to expect: whether a device's id is written as
+text or as a number is seen from the first objects of the block.  A block in which that does not hold for every line,
+or that has anything amiss, is read object by object; both ways give the same readings.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as arrow_json
+
+from tocsin.codecs import Cell, Column, TimeSettings, columns_of, names_in
+from tocsin.codecs._cells import Cells, Columns
+from tocsin.codecs._lines import BOM, not_text, reject
+from tocsin.errors import SetupError, did_you_mean
+from tocsin.reading import Batch, Series
+from tocsin.record import Record, Reject
+
+Line = tuple[int, bytes]
+"""The number of a line and what stands there."""
+
+_SAMPLE = 50
+_ENOUGH = 10
+"""So many lines without one object among them are not the format at all."""
+
+
+class Written(str):
+    """A JSON number as it is written, so that no digit of a time or an id is lost."""
+
+    __slots__ = ()
+
+
+class Objects:
+    """The objects of one source."""
+
+    def __init__(self, time: TimeSettings, cells: tuple[Cell, ...], series: Series) -> None:
+        self._time, self._settings = time, cells
+        self._wanted = columns_of(time, cells)
+        self._text = frozenset(names_in(time, cells))
+        self._steps = {path: path.split(".") for path in self._wanted}
+        self._cells = Cells(time, cells, series)
+        self._series = series
+
+    def begin(self, lines: Iterable[bytes], file: str) -> None:
+        """Look for the columns in the first objects; raises SetupError if they are nowhere."""
+        tried = [raw for raw in lines if not (raw.isspace() or not raw)]
+        there = [thing for raw in tried if isinstance(thing := self._load(raw), dict)]
+        if not there and len(tried) >= _ENOUGH:
+            raise SetupError(
+                f"{file}: none of the first {len(tried)} lines is a JSON object: expected one as in {_EXAMPLE}"
+            )
+        if there:
+            self._steps = {
+                path: [path] if any(path in one for one in there) else path.split(".") for path in self._wanted
+            }
+            self._check(there, file)
+
+    def at_once(self, data: bytes) -> Batch | None:
+        """The readings of lines with an object each, if there is nothing to reject; else None."""
+        data = data.removeprefix(BOM)
+        if not data or data.isspace():
+            return Batch.empty(self._series)
+        lines = _objects_in_lines(data)
+        if not lines or not_text(data):
+            return None
+        try:
+            table = self._table(data)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
+            return None
+        if table is None or table.num_rows != lines:
+            return None
+        batch, faults = self._cells.readings(lambda path: _pick(table, self._steps[path]), lines)
+        return None if faults else batch
+
+    def one_by_one(self, lines: Iterable[Line], record: Record) -> tuple[Batch, list[Reject]]:
+        """The readings of every object that has any, and a reject for every line that is at fault."""
+        rejects: list[Reject] = []
+        good: list[tuple[int, bytes, dict[str, Any]]] = []
+        for line, raw in lines:
+            thing = self._load(raw)
+            if isinstance(thing, dict):
+                good.append((line, raw, thing))
+            elif raw.strip():
+                rejects.append(reject(raw, record, line, thing))
+        batch, faults = self._cells.readings(self._columns([thing for _, _, thing in good]), len(good))
+        rejects += [reject(good[place][1], record, good[place][0], reason) for place, reason in faults]
+        return batch, sorted(rejects, key=lambda one: int(one.place["line"]))
+
+    def _load(self, raw: bytes) -> dict[str, Any] | str:
+        """The object that stands here, or why there is none."""
+        if wrong := not_text(raw):
+            return wrong
+        try:
+            text = raw.removeprefix(BOM).decode()
+            thing = json.loads(text, parse_float=Written, parse_int=Written, parse_constant=Written)
+            if "\\u" in text:
+                json.dumps(thing, ensure_ascii=False).encode()
+        except json.JSONDecodeError as fault:
+            return f"not JSON: {fault.msg} at character {fault.pos + 1}"
+        except UnicodeEncodeError:
+            return "not JSON that can be read: half of a \\u pair stands alone"
+        except RecursionError:
+            return "not JSON that can be read: nested too deeply"
+        return thing if isinstance(thing, dict) else f"expected a JSON object as in {_EXAMPLE}"
+
+    def _columns(self, things: list[dict[str, Any]]) -> Columns:
+        def column(path: str) -> pa.Array:
+            steps, as_name = self._steps[path], path in self._text
+            return pa.array([_text(_walk(thing, steps), as_name) for thing in things], pa.string())
+
+        return column
+
+    def _table(self, data: bytes) -> Any:
+        schema = self._schema(data)
+        if schema is None:
+            return None
+        return arrow_json.read_json(
+            pa.py_buffer(data),
+            read_options=arrow_json.ReadOptions(use_threads=False, block_size=len(data) + 1),
+            parse_options=arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+        )
+
+    def _schema(self, data: bytes) -> pa.Schema | None:
+        """What Arrow is to expect, after a look at the first objects; None if one path runs through another."""
+        sample = [thing for raw in _first_lines(data) if isinstance(thing := self._load(raw), dict)]
+        tree: dict[str, Any] = {}
+        for path, steps in self._steps.items():
+            branch = tree
+            for step in steps[:-1]:
+                branch = branch.setdefault(step, {})
+                if not isinstance(branch, dict):
+                    return None
+            if steps[-1] in branch:
+                return None
+            branch[steps[-1]] = self._kind(path, sample)
+        return pa.schema(_fields(tree))
+
+    def _kind(self, path: str, sample: list[dict[str, Any]]) -> pa.DataType:
+        first = next((it for thing in sample if (it := _walk(thing, self._steps[path])) is not None), None)
+        if path not in self._text:
+            return pa.string() if isinstance(first, str) and not isinstance(first, Written) else pa.float64()
+        if not isinstance(first, Written):
+            return pa.string()
+        if first.lstrip("-").isdigit():
+            return pa.int64()
+        return pa.decimal128(38, 9) if path in self._time.columns else pa.string()
+
+    def _check(self, there: list[dict[str, Any]], file: str) -> None:
+        known = list(dict.fromkeys(path for thing in there for path in _paths(thing)))
+        devices = [cell.device.name for cell in self._settings if isinstance(cell.device, Column)]
+        needed = [*self._time.columns, *devices]
+        values = [cell.value for cell in self._settings]
+        if not any(self._is_in(value, there) for value in values):
+            needed += values
+        for path in needed:
+            if not self._is_in(path, there):
+                raise SetupError(
+                    f"{file}: there is no '{path}' in its first objects.{did_you_mean(path, known)} "
+                    f"They have: {', '.join(known)}."
+                )
+
+    def _is_in(self, path: str, there: list[dict[str, Any]]) -> bool:
+        return any(_has(thing, self._steps[path]) for thing in there)
+
+
+_EXAMPLE = '{"time": "2024-01-31T12:00:00Z", "value": 21.5}'
+
+
+def _objects_in_lines(data: bytes) -> int:
+    """How many lines there are, if each begins with a brace; else 0.
+
+    Arrow is content with several objects a line, or none, and crashes on a text that begins with `null`.
+    """
+    text = np.frombuffer(data, np.uint8)
+    starts = np.flatnonzero(text[:-1] == ord("\n")) + 1
+    begun = data.startswith(b"{") and bool((text[starts] == ord("{")).all())
+    return len(starts) + 1 if begun else 0
+
+
+def _first_lines(data: bytes) -> Iterator[bytes]:
+    start = 0
+    for _ in range(_SAMPLE):
+        end = data.find(b"\n", start)
+        yield data[start : end if end >= 0 else len(data)]
+        if end < 0:
+            return
+        start = end + 1
+
+
+def _fields(tree: dict[str, Any]) -> list[pa.Field]:
+    return [pa.field(name, pa.struct(_fields(kind)) if isinstance(kind, dict) else kind) for name, kind in tree.items()]
+
+
+def _pick(table: Any, steps: list[str]) -> pa.Array:
+    column = table.column(steps[0])
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return pc.struct_field(array, steps[1:]) if len(steps) > 1 else array
+
+
+def _walk(thing: Any, steps: list[str]) -> Any:
+    for step in steps:
+        if not isinstance(thing, dict):
+            return None
+        thing = thing.get(step)
+    return thing
+
+
+def _has(thing: Any, steps: list[str]) -> bool:
+    parent = _walk(thing, steps[:-1])
+    return isinstance(parent, dict) and steps[-1] in parent
+
+
+def _text(thing: Any, as_name: bool) -> str | None:
+    """What stands there as text; a list or an object is nobody's name and no number."""
+    if thing is None or isinstance(thing, str):
+        return thing
+    if isinstance(thing, bool):
+        return str(thing).lower()
+    return None if as_name else json.dumps(thing)
+
+
+def _paths(thing: dict[str, Any], above: str = "") -> Iterator[str]:
+    for name, below in thing.items():
+        if isinstance(below, dict):
+            yield from _paths(below, f"{above}{name}.")
+        else:
+            yield above + name

@@ -1,0 +1,54 @@
+"""What flows before there are readings: records, and what became of them.
+
+A *record* is undecoded bytes with their place: a connector gives them, a codec decodes them.  A
+record holds whole lines (or whole JSON values), as many as fit into a block of some megabytes.
+
+A *position* says where to go on; it is a plain mapping that survives JSON.  Only the connector that
+made it reads it, except for these keys, which every position of a file has:
+
+    file      the path as the user wrote it
+    line      the number of the next line of this file, from 1
+    offset    how many bytes of the text lie before that line (so of a gz file the unpacked ones)
+    earlier   how many lines came before this file began, in files that were rotated or truncated away
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tocsin.reading import Batch
+
+Position = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Whole lines as they stand in the source: from `place` up to `end`, where reading goes on."""
+
+    data: bytes
+    place: Position
+    end: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A line that could not be read, or not all of it: its bytes, its place (`file`, `line`) and why."""
+
+    data: bytes
+    place: Position
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What a record held: readings in log order, rejects in the order of their lines.
+
+    Save both together with `position`, and reading goes on just after them.  `size` is how many bytes were read for it.
+    """
+
+    batch: Batch
+    rejects: list[Reject]
+    position: Position
+    size: int = 0
