@@ -1,0 +1,113 @@
+"""The loop: poll, decode, admit, process, save; a step at a time, and a step is saved whole or not at all.
+
+Who owns the loop, a process on this machine or a cluster, is in `runners/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from tocsin.checkpoint import records
+from tocsin.errors import RunError
+from tocsin.instant import UNITS, format_duration, format_time
+from tocsin.reading import Batch, Flag, Flags
+from tocsin.stats import Stats
+from tocsin.stores import Checkpoint, RuleRecord, Step
+
+if TYPE_CHECKING:
+    from tocsin.engine import Decision, Engine
+    from tocsin.record import Decoded, Position, Reject
+    from tocsin.rule import Rule
+    from tocsin.watermark import Watermark
+
+
+class Saver(Protocol):
+    """Where steps are saved."""
+
+    def save(self, step: Step) -> int:
+        """Save a step whole or not at all; returns how many of its late readings it had already, as accepted."""
+        ...
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """The parts of one pipeline, and how far it has come.
+
+    `in_order` says that a reading which comes late ends the run: so for a bounded file without
+    lateness, which could have been put in order.  `counted` is what earlier runs counted.
+    """
+
+    rules: Sequence[Rule]
+    engine: Engine
+    watermark: Watermark
+    saver: Saver
+    in_order: bool = False
+    position: Position | None = None
+    counted: Mapping[str, RuleRecord] = field(default_factory=dict)
+    stats: Stats = field(default_factory=Stats)
+
+    def carry(self, polled: Iterable[Sequence[Decoded] | int], after: Callable[[Stats], None] | None = None) -> None:
+        """The loop: a step for everything that was polled and decoded, or for the time to which idleness has come."""
+        for found in polled:
+            if isinstance(found, int):
+                self.idle(found)
+            elif found:
+                self.take(found)
+            if after is not None:
+                after(self.stats)
+
+    def take(self, decoded: Sequence[Decoded]) -> None:
+        """Admit, process and save."""
+        batch = Batch.join([part.batch for part in decoded])
+        newest, flags = self.watermark.newest, self.watermark.admit(batch)
+        if self.in_order and Flag.LATE in flags:
+            raise RunError(backwards(newest, batch, flags, decoded))
+        accepted = flags == Flag.ACCEPTED
+        decision = self.engine.process(batch.take(accepted), self.watermark.value)
+        flags[accepted] = decision.flags
+        self.position = decoded[-1].position
+        self._save(decision, batch, flags, [reject for part in decoded for reject in part.rejects])
+
+    def idle(self, to: int) -> None:
+        """Nothing has come, and the wall clock moves the watermark; the store logs where to."""
+        self.watermark.advance(to)
+        self._save(self.engine.process(None, self.watermark.value), idle=True)
+
+    def finish(self) -> None:
+        """A bounded input has ended: everything is decided."""
+        self._save(self.engine.process(None, self.watermark.end()))
+
+    def _save(
+        self,
+        decision: Decision,
+        batch: Batch | None = None,
+        flags: Flags | None = None,
+        rejects: Sequence[Reject] = (),
+        idle: bool = False,
+    ) -> None:
+        rules = records(self.rules, self.engine.counts(), self.counted)
+        reached = self.position, self.watermark.value, self.watermark.newest, self.engine.first_time
+        step = Step(Checkpoint(*reached, rules), batch, flags, rejects, decision.transitions, decision.alerts, idle)
+        self.stats.add(step, self.saver.save(step))
+
+
+def backwards(newest: int, batch: Batch, flags: Flags, decoded: Sequence[Decoded]) -> str:
+    """What to tell about a file that goes backwards in time: where, by how much, and how to mend it."""
+    late = flags == Flag.LATE
+    ahead = np.maximum.accumulate(np.where(late, newest, batch.time))
+    first = int(np.argmax(late))
+    ends = np.cumsum([len(part.batch) for part in decoded])
+    position = decoded[int(np.searchsorted(ends, first, side="right"))].position
+    device, metric, _ = batch.series.describe(int(batch.code[first]))
+    second = UNITS["s"]
+    lateness = -(-int((ahead - batch.time)[late].max()) // second) * second
+    return (
+        f"{position.get('file', 'the source')}: time goes backwards before line {position.get('line', '?')}: the reading of "
+        f"{device}, {metric} at {format_time(int(batch.time[first]))} comes after one at {format_time(int(ahead[first]))}. "
+        "Nothing of this part of the file was saved. Put `sort: true` under `source`, to put the file in order first, or "
+        f"`lateness: {format_duration(max(lateness, second))}` or more at the top, to wait so long for readings that come late"
+    )

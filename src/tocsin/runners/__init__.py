@@ -1,0 +1,1 @@
+"""Runners: who owns the loop, one file each."""

@@ -1,0 +1,72 @@
+"""Our own counters: what a run has read, kept and decided, and which rules could hardly decide."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tocsin.alert import State
+from tocsin.instant import LONG_AGO
+from tocsin.reading import Flag
+from tocsin.stores import RuleRecord, Step
+
+MOSTLY = 0.5
+"""From which part of its evaluations on a rule is said to have been mostly unknown."""
+
+
+@dataclass(slots=True)
+class Stats:
+    """Counts since this process began; `newest` is the newest event time, LONG_AGO before the first."""
+
+    readings: int = 0
+    accepted: int = 0
+    late: int = 0
+    conflicts: int = 0
+    future: int = 0
+    repeats: int = 0
+    rejects: int = 0
+    fired: int = 0
+    resolved: int = 0
+    newest: int = LONG_AGO
+    rules: Mapping[str, RuleRecord] = field(default_factory=dict)
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """How long this has been going on, on the wall."""
+        return time.monotonic() - self.began
+
+    @property
+    def rate(self) -> float:
+        """Readings a second."""
+        return self.readings / max(self.seconds, 1e-9)
+
+    def add(self, step: Step, late_repeats: int) -> None:
+        """Count a step that has been saved; `late_repeats` are late readings that the store had already."""
+        if step.flags is not None:
+            of = np.bincount(step.flags, minlength=len(Flag)).tolist()
+            self.readings += len(step.flags)
+            self.accepted += of[Flag.ACCEPTED]
+            self.late += of[Flag.LATE] - late_repeats
+            self.conflicts += of[Flag.CONFLICT]
+            self.future += of[Flag.FUTURE]
+            self.repeats += of[Flag.REPEAT] + late_repeats
+        self.rejects += len(step.rejects)
+        self.fired += sum(move.to == State.FIRING and move.from_ < State.FIRING for move in step.transitions)
+        self.resolved += sum(move.to == State.RESOLVED for move in step.transitions)
+        self.newest = step.checkpoint.newest
+        self.rules = step.checkpoint.rules
+
+    def warnings(self) -> Iterator[str]:
+        """What the user should know of rules that could not, or hardly, decide."""
+        for name, rule in self.rules.items():
+            if not rule.evaluations:
+                yield f"rule '{name}' was never evaluated: no reading matched what it selects"
+            elif rule.unknown > MOSTLY * rule.evaluations:
+                yield (
+                    f"rule '{name}' was unknown in {rule.unknown:,} of its {rule.evaluations:,} evaluations: its windows "
+                    "were too seldom filled, or a metric was missing. A longer window, min_coverage or staleness mends that"
+                )

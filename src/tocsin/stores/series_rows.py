@@ -1,0 +1,100 @@
+"""Series as rows: which row a code of the running program has, and readings by their rows."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection, insert, select
+
+from tocsin.reading import Batch, Codes, Flag, Labels, Series, Times, Values
+from tocsin.stores import Step
+from tocsin.stores.rows import Row, execute_many, labels_of_text, text_of_labels
+from tocsin.stores.tables import devices, series
+
+UNKNOWN = -1
+Numbers = npt.NDArray[np.int64]
+Columns = tuple[list[int], list[int], list[float]]
+
+
+class SeriesRows:
+    """The two dictionaries of series, the program's and the table's, side by side."""
+
+    def __init__(self, dictionary: Series) -> None:
+        self.dictionary = dictionary
+        self._row_of = np.empty(0, np.int64)
+        self._code_of = np.full(1, UNKNOWN, np.int32)
+        self._devices: dict[str, int] = {}
+        self._new_devices: list[Row] = []
+        self._new_series: list[Row] = []
+
+    def load(self, connection: Connection) -> None:
+        """Give every stored series a code.
+
+        Where the pipeline file has since given a device other labels, several rows come to one code:
+        the readings are the device's as it is described now.
+        """
+        self._devices = {row.name: row.id for row in connection.execute(select(devices))}
+        query = select(series.c.id, devices.c.name, series.c.metric, series.c.labels)
+        rows = connection.execute(query.join(devices).order_by(series.c.id)).all()
+        self._code_of = np.full(rows[-1][0] + 1 if rows else 1, UNKNOWN, np.int32)
+        for metric, run in groupby(rows, lambda row: row[2]):
+            numbers, names, _, labels = zip(*run, strict=True)
+            codes = self.dictionary.codes(names, metric, [labels_of_text(text) for text in labels])
+            self._code_of[list(numbers)] = codes
+            self._grow()
+            for number, code, text in zip(numbers, codes.tolist(), labels, strict=True):
+                if not self.dictionary.expected or text_of_labels(self.dictionary.describe(code)[2]) == text:
+                    self._row_of[code] = number
+
+    def columns(self, step: Step) -> tuple[Columns, list[Row]]:
+        """A step's accepted readings in the order of the table's key, and its flagged ones as rows.
+
+        Repeats are in neither.
+        """
+        if step.batch is None or step.flags is None:
+            return ([], [], []), []
+        batch, flags = step.batch, step.flags
+        rows = self._rows(batch.code)
+        kept = np.flatnonzero(flags == Flag.ACCEPTED)
+        kept = kept[np.lexsort((batch.time[kept], rows[kept]))]
+        accepted = rows[kept].tolist(), batch.time[kept].tolist(), batch.value[kept].tolist()
+        others = np.flatnonzero((flags != Flag.ACCEPTED) & (flags != Flag.REPEAT))
+        words = [Flag(flag).name.lower() for flag in flags[others].tolist()]
+        flagged = zip(
+            rows[others].tolist(), batch.time[others].tolist(), words, batch.value[others].tolist(), strict=True
+        )
+        return accepted, list(flagged)
+
+    def save(self, connection: Connection) -> None:
+        """Write the series that `columns` met for the first time."""
+        execute_many(connection, insert(devices), self._new_devices)
+        execute_many(connection, insert(series), self._new_series)
+        self._new_devices, self._new_series = [], []
+
+    def batch(self, rows: Numbers, time: Times, value: Values) -> Batch:
+        """Stored readings as the program knows them."""
+        return Batch(self.dictionary, self._code_of[rows], time, value)
+
+    def _rows(self, codes: Codes) -> Numbers:
+        self._grow()
+        fresh = np.unique(codes[self._row_of[codes] == UNKNOWN])
+        for row, code in enumerate(fresh.tolist(), len(self._code_of)):
+            self._add(row, *self.dictionary.describe(code))
+            self._row_of[code] = row
+        if len(fresh):
+            self._code_of = np.concatenate([self._code_of, fresh])
+        return self._row_of[codes]
+
+    def _grow(self) -> None:
+        added = len(self.dictionary) - len(self._row_of)
+        if added > 0:
+            self._row_of = np.concatenate([self._row_of, np.full(added, UNKNOWN, np.int64)])
+
+    def _add(self, row: int, device: str, metric: str, labels: Labels) -> None:
+        number = self._devices.get(device)
+        if number is None:
+            number = self._devices[device] = len(self._devices) + 1
+            self._new_devices.append((number, device))
+        self._new_series.append((row, number, metric, text_of_labels(labels)))

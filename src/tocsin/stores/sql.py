@@ -1,0 +1,153 @@
+"""The store of the user's `store:` line: a SQL database, reached through SQLAlchemy Core.
+
+What a run saves goes through `writer.py`; here is how the database is opened, what commands and the
+page read, and how a replay puts in what it found.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy
+from sqlalchemy import Connection, func, insert, select
+
+from tocsin.alert import Alert, Transition
+from tocsin.errors import SetupError, StoreError
+from tocsin.record import Reject
+from tocsin.stores import DeadLetter, Life, sqlite
+from tocsin.stores.alert_rows import put_alerts
+from tocsin.stores.rows import alert_of, dead_letter_row, execute_many, transition_of
+from tocsin.stores.tables import VERSION, about, alerts, dead_letters, metadata, transitions
+
+if TYPE_CHECKING:
+    from tocsin.reading import Series
+    from tocsin.stores.writer import Writer
+
+NEVER_FIRED = ("pending", "inactive")
+
+
+class SqlStore:
+    """One pipeline's database."""
+
+    def __init__(self, url: str, pipeline: str, *, create: bool = True) -> None:
+        self.url = url
+        self.pipeline = pipeline
+        self._engine = sqlite.connect(url, create=create)
+        with sqlite.explained(url, SetupError):
+            self._claim(create)
+
+    def writer(self, series: Series) -> Writer:
+        """The part that a run saves through, over the run's dictionary of series."""
+        from tocsin.stores.writer import Writer
+
+        return Writer(self.url, sqlite.immediate(self._engine), self.pipeline, series)
+
+    def put(self, lives: Iterable[Life], rejects: Iterable[Reject] = ()) -> None:
+        """Put in what a replay found, by identity: what is there already is replaced, so twice is once.
+
+        A run's checkpoint, its readings and its open alerts stay as they are.
+        """
+        letters = [dead_letter_row(reject) for reject in rejects]
+        with sqlite.explained(self.url, StoreError), sqlite.immediate(self._engine).begin() as connection:
+            put_dead_letters(connection, letters)
+            put_alerts(connection, lives)
+
+    def alerts(self, pending: bool = False) -> list[Alert]:
+        """The alerts in order of since; those that never fired only if asked for."""
+        return [alert for _, alert in self.numbered_alerts(pending)]
+
+    def numbered_alerts(self, pending: bool = False) -> list[tuple[int, Alert]]:
+        """The same with the numbers by which `alert` finds them."""
+        query = select(alerts)
+        if not pending:
+            query = query.where(alerts.c.state.not_in(NEVER_FIRED))
+        with self._looking() as connection:
+            found = [(row.id, alert_of(row)) for row in connection.execute(query)]
+        return sorted(found, key=lambda item: (item[1].since, item[1].rule, item[1].key))
+
+    def alert(self, number: int) -> Life | None:
+        """One alert with its transitions, or None if no alert has this number."""
+        moves = select(transitions).where(transitions.c.alert == number).order_by(transitions.c.seq)
+        with self._looking() as connection:
+            row = connection.execute(select(alerts).where(alerts.c.id == number)).one_or_none()
+            if row is None:
+                return None
+            return Life(alert_of(row), [transition_of(row.rule, row.key, move) for move in connection.execute(moves)])
+
+    def transitions(self) -> Iterator[Transition]:
+        """Every transition in the order of the ledger; of a long ledger only one instant is in memory."""
+        query = (
+            select(alerts.c.rule, alerts.c.key, alerts.c.since, *transitions.c)
+            .join(alerts, alerts.c.id == transitions.c.alert)
+            .order_by(transitions.c.time)
+        )
+        with self._looking() as connection:
+            for _, rows in groupby(connection.execution_options(yield_per=10_000).execute(query), lambda row: row.time):
+                instant = [(transition_of(rule, key, move), since, move[1]) for rule, key, since, *move in rows]
+                instant.sort(key=lambda item: (item[0].rule, item[0].key, item[1], item[2]))
+                yield from (move for move, _, _ in instant)
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """The lines that could not be read, in the order they were kept."""
+        with self._looking() as connection:
+            rows = connection.execute(select(dead_letters).order_by(dead_letters.c.id))
+            return [DeadLetter(row.id, row.data, json.loads(row.place), row.reason) for row in rows]
+
+    def counts(self) -> dict[str, int]:
+        """How many rows each table has."""
+        with self._looking() as connection:
+            return {
+                table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+                for table in metadata.sorted_tables
+            }
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _looking(self) -> Iterator[Connection]:
+        with sqlite.explained(self.url, SetupError), self._engine.begin() as connection:
+            yield connection
+
+    def _claim(self, create: bool) -> None:
+        """Make the tables in an empty database; refuse one that is another pipeline's or another program's."""
+        with sqlite.immediate(self._engine).begin() if create else self._engine.begin() as connection:
+            found = set(sqlalchemy.inspect(connection).get_table_names())
+            if create and not found:
+                metadata.create_all(connection)
+                sqlite.create_views(connection)
+                connection.execute(
+                    insert(about), [{"name": "tables", "value": VERSION}, {"name": "pipeline", "value": self.pipeline}]
+                )
+            elif about.name not in found:
+                raise SetupError(
+                    f"store '{self.url}': the database has tables that are not Tocsin's "
+                    f"({', '.join(sorted(found)[:3])}): name a file of its own in `store:`"
+                    if found
+                    else f"store '{self.url}': the database is empty: `tocsin run` or `tocsin replay` fills it"
+                )
+            self._recognise({row.name: row.value for row in connection.execute(select(about))})
+
+    def _recognise(self, words: dict[str, str]) -> None:
+        if words.get("tables") != VERSION:
+            raise SetupError(
+                f"store '{self.url}': its tables are of version {words.get('tables')}, this program knows version {VERSION}: "
+                "use the version of Tocsin that made it, or name another file in `store:`"
+            )
+        if words.get("pipeline") != self.pipeline:
+            raise SetupError(
+                f"store '{self.url}': it belongs to the pipeline '{words.get('pipeline')}', not to '{self.pipeline}': "
+                "give each pipeline a store of its own, or its old name back"
+            )
+
+
+def put_dead_letters(connection: Connection, letters: Sequence[tuple[Any, ...]]) -> None:
+    """Keep lines that could not be read, each once."""
+    columns = [column for column in dead_letters.c if column.name != "id"]
+    statement = insert(dead_letters).values({column.name: None for column in columns})
+    execute_many(connection, statement.prefix_with("OR IGNORE", dialect="sqlite"), letters)

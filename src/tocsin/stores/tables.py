@@ -1,0 +1,153 @@
+"""The tables, as SQLAlchemy sees them.
+
+Times are nanoseconds since 1970, UTC; labels and keys are JSON objects with sorted names; states are
+the words of the ledger.  The views `named_readings` and `named_alerts` say the same with names and
+ISO 8601 times, for people who ask in SQL.
+
+`readings` is kept in the order (series, time), in the key itself: what is asked of it is always some
+series over some time (a chart, a window to rebuild, the newest before an instant), and that is one
+seek and one run of pages.  The price is paid by stores of very many series, where each transaction
+touches a page of every series that reported.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+VERSION = "1"
+"""Raised when the tables change, so that a program never writes into tables that it does not know."""
+
+metadata = MetaData()
+
+about = Table(
+    "about",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+)
+
+series = Table(
+    "series",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("device", ForeignKey("devices.id"), nullable=False),
+    Column("metric", Text, nullable=False),
+    Column("labels", Text, nullable=False),
+    UniqueConstraint("device", "metric", "labels"),
+)
+
+readings = Table(
+    "readings",
+    metadata,
+    Column("series", ForeignKey("series.id"), primary_key=True),
+    Column("time", BigInteger, primary_key=True),
+    Column("value", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Accepted readings: the ones that rules have seen or, if newer than the watermark, will see."""
+
+flagged_readings = Table(
+    "flagged_readings",
+    metadata,
+    Column("series", ForeignKey("series.id"), primary_key=True),
+    Column("time", BigInteger, primary_key=True),
+    Column("flag", Text, primary_key=True),
+    Column("value", Double, primary_key=True),
+    sqlite_with_rowid=False,
+)
+"""Late, conflicting and future readings: kept and counted, never seen by a rule."""
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("fired", BigInteger),
+    Column("until", BigInteger),
+    Column("level", Text),
+    Column("value", Double),
+    Column("peak", Double),
+    Column("last", Double),
+    Column("reason", Text, nullable=False),
+    UniqueConstraint("rule", "key", "since"),
+    Index("alerts_since", "since"),
+)
+
+transitions = Table(
+    "transitions",
+    metadata,
+    Column("alert", ForeignKey("alerts.id"), primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("time", BigInteger, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("from_state", Text, nullable=False),
+    Column("to_state", Text, nullable=False),
+    Column("level", Text),
+    Column("value", Double),
+    Column("reason", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+held_alerts = Table(
+    "held_alerts",
+    metadata,
+    Column("alert", ForeignKey("alerts.id"), primary_key=True),
+    Column("moves", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+)
+"""The run's own open alerts with what their holds remember, apart from `alerts`, so that a replay,
+which puts what it found there, never changes what a run goes on from."""
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("place", Text, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("digest", Text, nullable=False, unique=True),
+)
+"""`digest` is over place, bytes and reason, so that a line read twice is kept once."""
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("pipeline", Text, primary_key=True),
+    Column("epoch", Integer, nullable=False),
+    Column("position", Text, nullable=False),
+    Column("watermark", BigInteger, nullable=False),
+    Column("newest", BigInteger, nullable=False),
+    Column("first_time", BigInteger),
+    Column("rules", Text, nullable=False),
+)
+"""`epoch` counts the processes that have owned the pipeline: only the latest may save."""
+
+idle_advances = Table(
+    "idle_advances",
+    metadata,
+    Column("newest", BigInteger, primary_key=True),
+    Column("watermark", BigInteger, nullable=False),
+)
+"""Where the wall clock moved the watermark to while nothing came after the reading at `newest`."""
