@@ -6,6 +6,7 @@ program feeds itself.  The command `tocsin` does the rest.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """The Python face, imported when it is first asked for: the command line seldom needs it."""
     if name in ("Engine", "detect"):
-        from tocsin import detect as face
-
-        return getattr(face, name)
+        face = import_module("tocsin.detect")
+        globals().update(
+            Engine=face.Engine, detect=face.detect
+        )  # the import has put the module in the function's place
+        return globals()[name]
     raise AttributeError(f"module 'tocsin' has no attribute '{name}'")

@@ -169,9 +169,9 @@ class Group(Stateful):
         if len(instants.slots):
             for place, column in enumerate(self.plan.limits.values()):
                 inputs[column] = self._limits[place][instants.slots]
-            results = self.plan.run(inputs)
+            columns = self.plan.run(inputs)
             for life in self.lives:
-                life.advance(instants.slots, instants.times, instants.heard, results, self.expected, moves)
+                life.advance(instants.slots, instants.times, instants.heard, columns, self.expected, moves)
         for life in self.lives:
             life.run_timers(watermark, self.expected, moves)
 

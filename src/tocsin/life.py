@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,16 +98,16 @@ class Life(Stateful):
         slots: Codes,
         times: Times,
         heard: Times,
-        results: Floats,
+        columns: Sequence[npt.NDArray[np.float64]],
         expected: npt.NDArray[np.bool_],
         moves: Moves,
     ) -> None:
         """Goes over evaluations in time order."""
         nothing = np.empty(0)
         answers = self.answers
-        truths = results[answers.truth] if answers.truth >= 0 else nothing
-        clears = results[answers.clear] if answers.clear >= 0 else nothing
-        values = results[answers.value] if answers.value >= 0 else nothing
+        truths = columns[answers.truth] if answers.truth >= 0 else nothing
+        clears = columns[answers.clear] if answers.clear >= 0 else nothing
+        values = columns[answers.value] if answers.value >= 0 else nothing
         first = 0
         while first < len(slots):
             if self.free[0] == 0:

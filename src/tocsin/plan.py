@@ -35,6 +35,7 @@ from tocsin.node import (
 from tocsin.rule import Rule
 from tocsin.window import Wanted
 
+Columns = npt.NDArray[np.float64]
 OPERATION = {name: code for code, name in enumerate(evaluate.OPERATIONS)}
 
 
@@ -48,7 +49,7 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Which rows of the results are a rule's; -1 where it has none."""
+    """Which operands are a rule's, inputs first, then results; -1 where it has none."""
 
     truth: int
     clear: int
@@ -63,17 +64,15 @@ class Plan:
     limits: dict[tuple[str, float | None], int] = field(default_factory=dict)
     answers: list[Answers] = field(default_factory=list)
     inputs: int = 0
-    registers: int = 0
+    results: int = 0
     program: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 4), np.int64))
-    constants: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    outputs: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    registers: Columns = field(default_factory=lambda: np.empty((0, evaluate.BLOCK)))
 
-    def run(self, inputs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """The answers to all rules: rows by `answers`, a column for each evaluation."""
-        results = np.empty((len(self.outputs), inputs.shape[1]))
-        registers = np.empty((max(self.registers, 1), evaluate.BLOCK))
-        evaluate.run(self.program, self.constants, inputs, registers, self.outputs, results)
-        return results
+    def run(self, inputs: Columns) -> list[npt.NDArray[np.float64]]:
+        """The operands by which `answers` speaks: the inputs, then the results, each a column of all evaluations."""
+        results = np.empty((self.results, inputs.shape[1]))
+        evaluate.run(self.program, inputs, results, self.registers)
+        return [*inputs, *results]
 
 
 def plan(rules: Sequence[Rule]) -> Plan:
@@ -84,22 +83,21 @@ def plan(rules: Sequence[Rule]) -> Plan:
 class _Planner:
     def __init__(self) -> None:
         self.made = Plan()
-        self.steps: list[tuple[str, Operand | float, Operand | None, Operand]] = []
+        self.steps: list[tuple[str, Operand, Operand | None, Operand]] = []
+        self.constants: dict[Operand, float] = {}
         self.known: dict[object, Operand] = {}
-        self.outputs: list[Operand] = []
 
     def plan(self, rules: Sequence[Rule]) -> Plan:
-        for rule in rules:
-            truth = -1 if rule.levels else self._output(self._node(rule.expr, rule))
-            clear = -1 if rule.clear is None else self._output(self._node(rule.clear, rule))
-            value = -1 if rule.value is None else self._output(self._reported(rule.value, rule))
-            self.made.answers.append(Answers(truth, clear, value))
-        self._assemble()
+        answers = [
+            (
+                None if rule.levels else self._node(rule.expr, rule),
+                None if rule.clear is None else self._node(rule.clear, rule),
+                None if rule.value is None else self._reported(rule.value, rule),
+            )
+            for rule in rules
+        ]
+        self._assemble(answers)
         return self.made
-
-    def _output(self, operand: Operand) -> int:
-        self.outputs.append(operand)
-        return len(self.outputs) - 1
 
     def _node(self, node: Node, rule: Rule) -> Operand:
         match node:
@@ -187,35 +185,35 @@ class _Planner:
         return Operand(True, self.made.limits[label, default])
 
     def _constant(self, value: float) -> Operand:
-        return self._once(("constant", value), "constant", value, None)
+        constant = self._once(("constant", value))
+        self.constants[constant] = value
+        return constant
 
     def _step(self, op: str, left: Operand, right: Operand | None = None) -> Operand:
-        return self._once((op, left, right), op, left, right)
-
-    def _once(self, known_as: object, op: str, left: Operand | float, right: Operand | None) -> Operand:
-        if known_as not in self.known:
-            target = Operand(False, self.made.registers)
-            self.made.registers += 1
+        known = (op, left, right) in self.known
+        target = self._once((op, left, right))
+        if not known:
             self.steps.append((op, left, right, target))
-            self.known[known_as] = target
-        return self.known[known_as]
+        return target
 
-    def _assemble(self) -> None:
-        """Numbers inputs first, registers after them."""
+    def _once(self, known_as: object) -> Operand:
+        return self.known.setdefault(known_as, Operand(False, len(self.known)))
+
+    def _assemble(self, answers: list[tuple[Operand | None, ...]]) -> None:
+        """Numbers the operands: inputs first, then what is asked for, then what is only on the way."""
+        asked = {operand: None for answer in answers for operand in answer if operand and not operand.is_input}
+        others = [operand for operand in self.known.values() if operand not in asked]
+        place = {operand: self.made.inputs + number for number, operand in enumerate([*asked, *others])}
 
         def number(operand: Operand | None) -> int:
             if operand is None:
                 return -1
-            return operand.place if operand.is_input else self.made.inputs + operand.place
+            return operand.place if operand.is_input else place[operand]
 
-        constants: list[float] = []
-        rows = []
-        for op, left, right, target in self.steps:
-            if isinstance(left, float | int):
-                constants.append(left)
-                rows.append((OPERATION[op], len(constants) - 1, -1, number(target)))
-            else:
-                rows.append((OPERATION[op], number(left), number(right), number(target)))
-        self.made.program = np.array(rows, np.int64).reshape(-1, 4)
-        self.made.constants = np.array(constants, np.float64)
-        self.made.outputs = np.array([number(operand) for operand in self.outputs], np.int64)
+        steps = [(OPERATION[op], number(left), number(right), number(target)) for op, left, right, target in self.steps]
+        self.made.program = np.array(steps, np.int64).reshape(-1, 4)
+        self.made.results = len(asked)
+        self.made.registers = np.empty((len(others), evaluate.BLOCK))
+        for register, operand in enumerate(others):
+            self.made.registers[register] = self.constants.get(operand, np.nan)
+        self.made.answers = [Answers(*map(number, answer)) for answer in answers]

@@ -31,8 +31,11 @@ NEEDS = {
     "time_moment2": windows.NEED_LINE | windows.NEED_SUM,
     "coverage": windows.NEED_COVERAGE,
     "span": windows.NEED_SPAN,
+    "count": windows.NEED_ENDS,
+    "first": windows.NEED_ENDS,
+    "last": windows.NEED_ENDS,
 }
-"""What must be kept of a window for a summary; the others are read off its ends."""
+"""What must be looked at in a window for a summary."""
 
 SUMMARY = {
     "count": windows.COUNT,
@@ -173,6 +176,7 @@ class Recent(Stateful):
             self.newest_of,
             view.lengths,
             view.needs,
+            view.guesses,
             view.columns,
             view.wanted.newest,
             view.wanted.silence,
@@ -197,11 +201,13 @@ class Recent(Stateful):
             self._released = watermark
 
     def _enlarge(self) -> None:
-        size = max(1024, int(len(self.time) * 1.5))
-        shared = (self.code, self.previous) if self.shared else ()
-        for column in (self.time, self.value, *shared):
-            # Without a copy where the system can move pages: a copy would touch every page once more.
-            column.resize(size, refcheck=False)
+        # Far more than is used at first: memory that nobody has touched costs nothing.
+        used, size = int(self.top[0]), max(2 * len(self.time), 3 * arena.SMALLEST * len(self.meta), 1024)
+        self.time = _enlarged(self.time, used, size)
+        self.value = _enlarged(self.value, used, size)
+        if self.shared:
+            self.code = _enlarged(self.code, used, size)
+            self.previous = _enlarged(self.previous, used, size)
         for view in self.views:
             view.fit()
 
@@ -219,6 +225,7 @@ class View:
         lengths = sorted(wanted.windows)
         self.lengths = np.array(lengths, np.int64)
         self.needs = np.array([_needs(wanted.windows[length]) for length in lengths], np.int64)
+        self.guesses = np.zeros(len(lengths), np.int64)
         self.columns: Column = np.full((len(lengths), windows.SUMMARIES), -1, np.int32)
         for place, length in enumerate(lengths):
             for summary, column in wanted.windows[length].items():
@@ -262,7 +269,7 @@ class View:
 def _needs(summaries: Sequence[str] | dict[str, int]) -> int:
     needs = 0
     for summary in summaries:
-        needs |= NEEDS.get(summary, 0)
+        needs |= NEEDS[summary]
     return needs
 
 
@@ -284,6 +291,12 @@ def _suffix_places(needs: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64],
                 used += 1
         places[window, windows.SUFFIXES] = window
     return places, used
+
+
+def _enlarged(column: npt.NDArray[Any], used: int, size: int) -> npt.NDArray[Any]:
+    larger = np.empty(size, column.dtype)
+    larger[:used] = column[:used]
+    return larger
 
 
 def _lengthened(columns: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:

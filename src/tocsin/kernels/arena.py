@@ -13,9 +13,9 @@ one of another size.  Freed blocks are linked through their first time and used 
 """
 
 import numpy as np
-from numba import njit
 
 from tocsin.instant import LONG_AGO
+from tocsin.kernels import compiled
 
 AT, ROOM, LIVE, SIZE, SHIFT, NEWEST, BEFORE, MOVES = 0, 1, 2, 3, 4, 5, 6, 7
 META_WIDTH = 8
@@ -30,7 +30,7 @@ def new_meta(slots: int) -> np.ndarray:
     return meta
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def block_class(room):  # type: ignore[no-untyped-def]
     """The size class of the smallest block that holds so many readings."""
     size, found = SMALLEST, 0
@@ -40,7 +40,7 @@ def block_class(room):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def lower_bound(time, low, high, t):  # type: ignore[no-untyped-def]
     """The first place in [low, high) whose time is not before t, else high."""
     while low < high:
@@ -52,7 +52,7 @@ def lower_bound(time, low, high, t):  # type: ignore[no-untyped-def]
     return low
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def let_go(meta, slot, time, cutoff):  # type: ignore[no-untyped-def]
     """Drops what lies before the cutoff, but for the newest of it: coverage asks for the one before."""
     at, live, size = meta[slot, AT], meta[slot, LIVE], meta[slot, SIZE]
@@ -61,7 +61,7 @@ def let_go(meta, slot, time, cutoff):  # type: ignore[no-untyped-def]
     meta[slot, LIVE] = live
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def make_room(meta, slot, cutoff, heads, top, time, value, code, previous):  # type: ignore[no-untyped-def]
     """Space for one more reading in a full block; False, and nothing changed, if the arena is full."""
     let_go(meta, slot, time, cutoff)
@@ -103,7 +103,7 @@ def make_room(meta, slot, cutoff, heads, top, time, value, code, previous):  # t
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def release_silent(meta, heads, time, horizon):  # type: ignore[no-untyped-def]
     """Frees the blocks of keys whose newest reading lies before the horizon; NEWEST stays."""
     for slot in range(len(meta)):

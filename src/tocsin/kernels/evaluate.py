@@ -5,52 +5,55 @@ is 1 or 0.  The first registers are the columns that the windows gave.
 """
 
 import numpy as np
-from numba import njit
+
+from tocsin.kernels import compiled
 
 BLOCK = 1024
 """Evaluations that go through the whole program together, so that registers stay in cache."""
 
 OPERATIONS = (
-    "constant", "+", "-", "*", "/", "%", "^", "negate", "sqrt",
+    "+", "-", "*", "/", "%", "^", "negate", "sqrt",
     "==", "!=", ">", "<", ">=", "<=", "not", "and", "or", "unless", "covered",
 )  # fmt: skip
 (
-    CONSTANT, ADD, SUBTRACT, MULTIPLY, DIVIDE, MODULO, POWER, NEGATE, SQRT,
+    ADD, SUBTRACT, MULTIPLY, DIVIDE, MODULO, POWER, NEGATE, SQRT,
     EQUAL, UNEQUAL, ABOVE, BELOW, AT_LEAST, AT_MOST, NOT, AND, OR, UNLESS, COVERED,
 ) = range(len(OPERATIONS))  # fmt: skip
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def run(program, constants, inputs, registers, outputs, results):  # type: ignore[no-untyped-def]
+@compiled
+def run(program, inputs, results, registers):  # type: ignore[no-untyped-def]
     """Runs `program` (rows: operation, left, right, target) over `inputs` (columns × events).
 
-    Operands below the number of inputs are inputs, the others registers; `outputs` says which
-    operands go to the rows of `results`.  `registers` is scratch, (registers × BLOCK).
+    Operands count the inputs first, then the results (rows × events), then the registers (rows ×
+    BLOCK), which are scratch but for the constants that the caller has put there.  A right side
+    below 0 is none.
     """
-    count = results.shape[1]
-    columns = inputs.shape[0]
+    columns, answers = inputs.shape[0], inputs.shape[0] + results.shape[0]
+    count = inputs.shape[1]
     for low in range(0, count, BLOCK):
         n = min(BLOCK, count - low)
         for step in range(len(program)):
             operation, left, right, target = program[step]
-            z = registers[target - columns]
-            if operation == CONSTANT:
-                for i in range(n):
-                    z[i] = constants[left]
-                continue
-            x = inputs[left, low : low + n] if left < columns else registers[left - columns, :n]
+            x = (
+                inputs[left, low : low + n]
+                if left < columns
+                else (results[left - columns, low : low + n] if left < answers else registers[left - answers, :n])
+            )
             y = x
             if right >= 0:
-                y = inputs[right, low : low + n] if right < columns else registers[right - columns, :n]
+                y = (
+                    inputs[right, low : low + n]
+                    if right < columns
+                    else (
+                        results[right - columns, low : low + n] if right < answers else registers[right - answers, :n]
+                    )
+                )
+            z = results[target - columns, low : low + n] if target < answers else registers[target - answers, :n]
             _apply(operation, x, y, z, n)
-        for row in range(len(outputs)):
-            left = outputs[row]
-            x = inputs[left, low : low + n] if left < columns else registers[left - columns, :n]
-            for i in range(n):
-                results[row, low + i] = x[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _apply(operation, x, y, z, n):  # type: ignore[no-untyped-def]
     if operation <= SQRT:
         _calculate(operation, x, y, z, n)
@@ -60,7 +63,7 @@ def _apply(operation, x, y, z, n):  # type: ignore[no-untyped-def]
         _decide(operation, x, y, z, n)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _calculate(operation, x, y, z, n):  # type: ignore[no-untyped-def]
     """Arithmetic; adding a product with 0 turns infinity into NaN, and nothing else."""
     if operation == ADD:
@@ -91,7 +94,7 @@ def _calculate(operation, x, y, z, n):  # type: ignore[no-untyped-def]
         z[i] += z[i] * 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _compare(operation, x, y, z, n):  # type: ignore[no-untyped-def]
     """Comparisons; a product with 0 is NaN where a side is unknown, else 0."""
     if operation == EQUAL:
@@ -114,7 +117,7 @@ def _compare(operation, x, y, z, n):  # type: ignore[no-untyped-def]
             z[i] = (1.0 if x[i] <= y[i] else 0.0) + x[i] * 0.0 + y[i] * 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _decide(operation, x, y, z, n):  # type: ignore[no-untyped-def]
     """Kleene's three-valued logic; `covered` lets a value through where y is true."""
     if operation == NOT:

@@ -1,12 +1,12 @@
 """When rules are evaluated: once a key and event time, and when a silence has lasted long enough."""
 
 import numpy as np
-from numba import njit
 
 from tocsin.instant import LONG_AGO
+from tocsin.kernels import allocating, compiled
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def in_order(identities, times):  # type: ignore[no-untyped-def]
     """Whether times never step back, and identities climb within one time: then nothing repeats."""
     for i in range(1, len(times)):
@@ -15,7 +15,7 @@ def in_order(identities, times):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def find_repeats(identities, times, values, seen_time, seen_value, repeat, conflict, flags):  # type: ignore[no-untyped-def]
     """Flags what stands a second time among readings in time order; the first in the log stays.
 
@@ -30,7 +30,7 @@ def find_repeats(identities, times, values, seen_time, seen_value, repeat, confl
             seen_value[identity] = values[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@allocating
 def last_of_each(slots, times, mark):  # type: ignore[no-untyped-def]
     """Of events in time order: which is the last of its key and time."""
     last = np.zeros(len(slots), np.bool_)
@@ -41,7 +41,7 @@ def last_of_each(slots, times, mark):  # type: ignore[no-untyped-def]
     return last
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@allocating
 def gaps_ended(slots, times, heard, silent_since, length, decided):  # type: ignore[no-untyped-def]
     """Silences that fell due before the reading that ended them: their (slots, times).
 
@@ -64,7 +64,7 @@ def gaps_ended(slots, times, heard, silent_since, length, decided):  # type: ign
     return found_slots[:found], found_times[:found]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def forget(slots, times, is_reading, newest, forgotten, expected, forget_after, heard, born):  # type: ignore[no-untyped-def]
     """At each event: when its key was heard last, and up to when it had been forgotten before.
 

@@ -8,9 +8,9 @@ before an evaluation if they were due before it, and after it if they are due at
 """
 
 import numpy as np
-from numba import njit
 
 from tocsin.instant import LONG_AGO, NEVER
+from tocsin.kernels import compiled, inlined
 
 INACTIVE, PENDING, FIRING, RECOVERING, RESOLVED = range(5)
 """The values of `alert.State`."""
@@ -40,7 +40,7 @@ RULE_INTEGERS = 11
 EVALUATIONS, UNKNOWN = range(2)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def advance(  # type: ignore[no-untyped-def]
     first,
     slots,
@@ -73,47 +73,42 @@ def advance(  # type: ignore[no-untyped-def]
     plain = len(limits) == 0
     has_clear = rule[R_HAS_CLEAR] == 1
     skips = rule[R_ON_UNKNOWN] != FIRE
-    steady = rule[R_FOR] != M_OF_N and len(heard) == 0
-    valued, kind = len(values) > 0, rule[R_PEAK]
-    evaluations, unknown = 0, 0
-    stopped = len(slots)
-    for e in range(first, len(slots)):
-        if plain:
-            # Nearly every evaluation changes nothing; those never leave this loop.
-            truth, row = truths[e], row_of[slots[e]]
-            if row < 0:
-                if truth == 0.0 and not (has_clear and clears[e] != clears[e]):
-                    evaluations += 1
-                    continue
-                if truth != 1.0 and skips:
-                    evaluations += 1
-                    unknown += 1
-                    continue
-            elif (
-                steady and truth == 1.0 and rows[row, STATE] == FIRING and rows[row, HEARD] > times[e] - rule[R_FORGET]
-            ):
-                evaluations += 1
-                rows[row, HEARD] = times[e]
-                if rows[row, TOUCHED] == 0:
-                    _touch(row, rows, touched)
-                if valued:
-                    floats[row, LAST] = values[e]
-                    _keep_peak(row, values[e], kind, floats)
-                continue
-        if free[0] == 0 or made[0] + MOST_MOVES > len(moves):
-            stopped = e
+    steady = plain and rule[R_FOR] != M_OF_N and len(heard) == 0
+    valued, kind, forget = len(values) > 0, rule[R_PEAK], rule[R_FORGET]
+    e, count, unknown = first, len(slots), 0
+    while True:
+        # Nearly every evaluation is false and finds nothing open, or true and finds its alert firing.
+        if plain and has_clear:
+            while e < count and truths[e] == 0.0 and row_of[slots[e]] < 0 and clears[e] == clears[e]:
+                e += 1
+        elif plain:
+            while e < count and truths[e] == 0.0 and row_of[slots[e]] < 0:
+                e += 1
+        if e == count:
             break
-        evaluations += 1
-        _advance_one(
-            e, slots[e], times[e], heard, truths, clears, values, rule, limits, limit_clears, expected, row_of, rows,
-            floats, ring_times, ring_values, free, touched, tally, moves, move_floats, made,
-        )  # fmt: skip
-    tally[EVALUATIONS] += evaluations
+        row, t = row_of[slots[e]], times[e]
+        if plain and row < 0 and truths[e] != 1.0 and skips:
+            unknown += 1
+        elif row >= 0 and steady and truths[e] == 1.0 and rows[row, STATE] == FIRING and rows[row, HEARD] + forget > t:
+            rows[row, HEARD] = t
+            _touch(row, rows, touched)
+            if valued:
+                floats[row, LAST] = values[e]
+                _keep_peak(row, values[e], kind, floats)
+        elif free[0] == 0 or made[0] + MOST_MOVES > len(moves):
+            break
+        else:
+            _advance_one(
+                e, slots[e], t, heard, truths, clears, values, rule, limits, limit_clears, expected, row_of, rows,
+                floats, ring_times, ring_values, free, touched, tally, moves, move_floats, made,
+            )  # fmt: skip
+        e += 1
+    tally[EVALUATIONS] += e - first
     tally[UNKNOWN] += unknown
-    return stopped
+    return e
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inlined
 def _advance_one(  # type: ignore[no-untyped-def]
     e, slot, t, heard, truths, clears, values, rule, limits, limit_clears, expected, row_of, rows,
     floats, ring_times, ring_values, free, touched, tally, moves, move_floats, made,
@@ -145,7 +140,7 @@ def _advance_one(  # type: ignore[no-untyped-def]
         _run_timers(row, t, rule, expected, row_of, rows, floats, free, touched, moves, move_floats, made)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def run_out(upto, rule, expected, row_of, rows, floats, free, touched, moves, move_floats, made):  # type: ignore[no-untyped-def]
     """Runs every timer due before `upto`; returns (whether all went through, when the next one is due)."""
     due = NEVER
@@ -161,7 +156,7 @@ def run_out(upto, rule, expected, row_of, rows, floats, free, touched, moves, mo
     return True, due
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inlined
 def _judge(e, truths, clears, value, rule, limits):  # type: ignore[no-untyped-def]
     """(truth, clear, highest level that is true) of one evaluation; NaN is unknown."""
     if len(limits) == 0:
@@ -181,21 +176,22 @@ def _judge(e, truths, clears, value, rule, limits):  # type: ignore[no-untyped-d
     return (1.0 if top > 0 else 0.0), 0.0, top
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inlined
 def _open(slot, t, row_of, rows, floats, ring_times, free):  # type: ignore[no-untyped-def]
     """A row for a new alert; `free` is a stack, its height first."""
     row = free[free[0]]
     free[0] -= 1
     row_of[slot] = row
-    rows[row, :TOUCHED] = 0
-    rows[row, SLOT], rows[row, SINCE], rows[row, FIRED] = slot, t, LONG_AGO
-    rows[row, DEADLINE], rows[row, HEARD] = NEVER, t
-    floats[row, :] = np.nan
-    ring_times[row, :] = LONG_AGO
+    rows[row, SLOT], rows[row, STATE], rows[row, LEVEL], rows[row, COUNT] = slot, INACTIVE, 0, 0
+    rows[row, SINCE], rows[row, DEADLINE], rows[row, FIRED], rows[row, HEARD] = t, NEVER, LONG_AGO, t
+    rows[row, POSITION] = 0
+    floats[row, VALUE] = floats[row, PEAK] = floats[row, LAST] = np.nan
+    for place in range(ring_times.shape[1]):
+        ring_times[row, place] = LONG_AGO
     return row
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inlined
 def _move(row, t, to, value, forgotten, row_of, rows, floats, free, touched, moves, move_floats, made):  # type: ignore[no-untyped-def]
     """Writes one move down and makes it; the row is given back where the alert ends."""
     n = made[0]
@@ -220,7 +216,7 @@ def _move(row, t, to, value, forgotten, row_of, rows, floats, free, touched, mov
         free[free[0]] = row
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inlined
 def _touch(row, rows, touched):  # type: ignore[no-untyped-def]
     """Notes once that a row has changed; `touched` is a stack, its height first."""
     if rows[row, TOUCHED] == 0:
@@ -229,7 +225,7 @@ def _touch(row, rows, touched):  # type: ignore[no-untyped-def]
         touched[touched[0]] = row
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inlined
 def _next_timer(row, rule, expected, rows):  # type: ignore[no-untyped-def]
     """When the next timer of an open alert is due."""
     due = rows[row, DEADLINE]
@@ -238,7 +234,7 @@ def _next_timer(row, rule, expected, rows):  # type: ignore[no-untyped-def]
     return due
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inlined
 def _run_timers(row, upto, rule, expected, row_of, rows, floats, free, touched, moves, move_floats, made):  # type: ignore[no-untyped-def]
     """Runs the timers of one open alert that are due at `upto` or before, in their order."""
     while rows[row, SLOT] >= 0:
@@ -253,7 +249,7 @@ def _run_timers(row, upto, rule, expected, row_of, rows, floats, free, touched, 
             _move(row, due, to, np.nan, 1, row_of, rows, floats, free, touched, moves, move_floats, made)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inlined
 def _evaluate(  # type: ignore[no-untyped-def]
     row, t, truth, clear, value, top, rule, limits, limit_clears, row_of, rows, floats, ring_times, ring_values,
     free, touched, moves, move_floats, made,
@@ -310,7 +306,7 @@ def _evaluate(  # type: ignore[no-untyped-def]
         _move(row, t, FIRING, value, 0, row_of, rows, floats, free, touched, moves, move_floats, made)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inlined
 def _hold(  # type: ignore[no-untyped-def]
     row, t, value, top, rule, row_of, rows, floats, ring_times, ring_values, free, touched, moves, move_floats, made
 ):
@@ -334,7 +330,7 @@ def _hold(  # type: ignore[no-untyped-def]
             rows[row, DEADLINE] = t + rule[R_DURATION]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inlined
 def _fall_or_rise(value, level, top, clear, rule, limits, limit_clears):  # type: ignore[no-untyped-def]
     """(level, whether the alert ends) after an evaluation of a rule with levels: only the current one latches."""
     if top > level:
@@ -351,7 +347,7 @@ def _fall_or_rise(value, level, top, clear, rule, limits, limit_clears):  # type
     return (top, False) if top > 0 else (level, True)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inlined
 def _count_true(row, rule, ring_times):  # type: ignore[no-untyped-def]
     count = 0
     for i in range(rule[R_OF]):
@@ -360,7 +356,7 @@ def _count_true(row, rule, ring_times):  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inlined
 def _look_back(row, rule, rows, floats, ring_times, ring_values):  # type: ignore[no-untyped-def]
     """Before firing, since and peak move on with the oldest true evaluation among the last N."""
     since = NEVER
@@ -379,7 +375,7 @@ def _look_back(row, rule, rows, floats, ring_times, ring_values):  # type: ignor
             _keep_peak(row, ring_values[row, i], rule[R_PEAK], floats)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inlined
 def _keep_peak(row, value, kind, floats):  # type: ignore[no-untyped-def]
     if value != value:
         return

@@ -16,9 +16,9 @@ Centred moments of the two parts are combined as in Chan, Golub and LeVeque (198
 """
 
 import numpy as np
-from numba import njit
 
 from tocsin.instant import LONG_AGO, SECOND
+from tocsin.kernels import allocating, compiled, inlined
 from tocsin.kernels.arena import AT, BEFORE, LIVE, MOVES, NEWEST, ROOM, SHIFT, SIZE, lower_bound, make_room
 
 FEW = 64
@@ -28,7 +28,16 @@ COUNT, SUM, MIN, MAX, FIRST, LAST, RESETS, MOMENT2, COVARIANCE, TIME_MOMENT2, SP
 SUMMARIES = 12
 """The columns that may be asked of one window; a place below 0 in `columns` means: not wanted."""
 
-NEED_SUM, NEED_EXTREMES, NEED_RESETS, NEED_MOMENTS, NEED_LINE, NEED_COVERAGE, NEED_SPAN = 1, 2, 4, 8, 16, 32, 64
+NEED_SUM, NEED_EXTREMES, NEED_RESETS, NEED_MOMENTS, NEED_LINE, NEED_COVERAGE, NEED_SPAN, NEED_ENDS = (
+    1,
+    2,
+    4,
+    8,
+    16,
+    32,
+    64,
+    128,
+)
 NEED_MORE = NEED_RESETS | NEED_MOMENTS | NEED_LINE | NEED_SPAN
 
 DONE, ARENA_FULL, LONG_ROWS_FULL = 0, 1, 2
@@ -44,7 +53,7 @@ S_SUM, S_MIN, S_MAX, S_RESETS, S_MEAN, S_M2, S_TIME, S_COV, S_TM2 = range(9)
 SUFFIXES = 9
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def observe(  # type: ignore[no-untyped-def]
     first,
     slots,
@@ -64,6 +73,7 @@ def observe(  # type: ignore[no-untyped-def]
     newest_of_code,
     lengths,
     needs,
+    guesses,
     columns,
     newest_column,
     silence_column,
@@ -123,9 +133,14 @@ def observe(  # type: ignore[no-untyped-def]
             out[silence_column, e] = (t - heard) / SECOND if heard != LONG_AGO else np.nan
         start = end
         for j in range(len(lengths)):
+            # Neighbouring events have windows of about the same size, so the last one's is tried first.
             s = t - lengths[j]
+            start = min(start, max(live, end - guesses[j]))
             while start > live and time[at + start - 1] >= s and end - start <= FEW:
                 start -= 1
+            while start < end and time[at + start] < s:
+                start += 1
+            guesses[j] = end - start
             if end - start > FEW:
                 if long_row[slot] < 0:
                     if long_top[0] == len(long_integers):
@@ -136,7 +151,7 @@ def observe(  # type: ignore[no-untyped-def]
                         long_integers[long_row[slot], k, EDGE] = LONG_AGO
                 row = long_row[slot]
                 start = _look_far(
-                    t, lengths[j], needs[j], columns[j], meta, slot, end, time, value, previous, shared, staleness,
+                    t, lengths[j], needs[j], columns, j, meta, slot, end, time, value, previous, shared, staleness,
                     born_at, suffixes, suffix_previous, suffix_places[j], long_integers[row, j], long_floats[row, j], out, e,
                 )  # fmt: skip
             elif end == start:
@@ -146,25 +161,31 @@ def observe(  # type: ignore[no-untyped-def]
             else:
                 need = needs[j]
                 low, high = at + start, at + end
-                if need & (NEED_SUM | NEED_EXTREMES):
+                if need & NEED_SUM:
                     total, least, most = 0.0, value[low], value[low]
                     for i in range(low, high):
                         v = value[i]
                         total += v
-                        least = min(least, v)
-                        most = max(most, v)
+                        least = v if v < least else least  # noqa: FURB136 (one instruction; min is four)
+                        most = v if v > most else most  # noqa: FURB136
                     if columns[j, SUM] >= 0:
                         out[columns[j, SUM], e] = total
                     if columns[j, MIN] >= 0:
                         out[columns[j, MIN], e] = least
                     if columns[j, MAX] >= 0:
                         out[columns[j, MAX], e] = most
-                if columns[j, COUNT] >= 0:
-                    out[columns[j, COUNT], e] = high - low
-                if columns[j, FIRST] >= 0:
-                    out[columns[j, FIRST], e] = value[low]
-                if columns[j, LAST] >= 0:
-                    out[columns[j, LAST], e] = value[high - 1]
+                elif need & NEED_EXTREMES:
+                    least, most = value[low], value[low]
+                    for i in range(low + 1, high):
+                        v = value[i]
+                        least = v if v < least else least  # noqa: FURB136
+                        most = v if v > most else most  # noqa: FURB136
+                    if columns[j, MIN] >= 0:
+                        out[columns[j, MIN], e] = least
+                    if columns[j, MAX] >= 0:
+                        out[columns[j, MAX], e] = most
+                if need & NEED_ENDS:
+                    _ends(columns, j, value, low, high, out, e)
                 if need & NEED_COVERAGE:
                     covered = False
                     if shared:
@@ -180,7 +201,7 @@ def observe(  # type: ignore[no-untyped-def]
     return len(slots), DONE
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _look_closer(j, columns, low, high, time, value, out, e):  # type: ignore[no-untyped-def]
     """What few rules ask of a short window: moments, line, resets and span."""
     count = high - low
@@ -210,22 +231,20 @@ def _look_closer(j, columns, low, high, time, value, out, e):  # type: ignore[no
         out[columns[j, SPAN], e] = (time[high - 1] - time[low]) / SECOND
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _ends(column, time, value, low, high, out, e):  # type: ignore[no-untyped-def]
+@inlined
+def _ends(columns, j, value, low, high, out, e):  # type: ignore[no-untyped-def]
     """What is read off a window's ends."""
-    if column[COUNT] >= 0:
-        out[column[COUNT], e] = high - low
-    if column[FIRST] >= 0:
-        out[column[FIRST], e] = value[low]
-    if column[LAST] >= 0:
-        out[column[LAST], e] = value[high - 1]
-    if column[SPAN] >= 0:
-        out[column[SPAN], e] = (time[high - 1] - time[low]) / SECOND
+    if columns[j, COUNT] >= 0:
+        out[columns[j, COUNT], e] = high - low
+    if columns[j, FIRST] >= 0:
+        out[columns[j, FIRST], e] = value[low]
+    if columns[j, LAST] >= 0:
+        out[columns[j, LAST], e] = value[high - 1]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _look_far(  # type: ignore[no-untyped-def]
-    t, length, need, column, meta, slot, end, time, value, previous, shared, staleness,
+    t, length, need, columns, j, meta, slot, end, time, value, previous, shared, staleness,
     born_at, suffixes, suffix_previous, suffix_place, integers, floats, out, e,
 ):  # fmt: skip
     """Sums up a long window from its two parts; returns the index at which it starts."""
@@ -254,20 +273,20 @@ def _look_far(  # type: ignore[no-untyped-def]
         _sum_onwards(need, time, value, previous, shared, at + integers[NEXT] - shift, at + end, edge, integers, floats)
         integers[NEXT] = end + shift
     _combine(
-        t, length, need, column, live, at, start, end, time, value, shared, staleness, born_at,
+        t, length, need, columns, j, live, at, start, end, time, value, shared, staleness, born_at,
         suffixes, suffix_previous, suffix_place, integers, floats, out, e,
     )  # fmt: skip
     return start
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _begin_prefix(integers, floats):  # type: ignore[no-untyped-def]
     floats[:] = 0.0
     floats[P_MIN], floats[P_MAX] = np.inf, -np.inf
     integers[PREFIX_PREVIOUS] = 2**63 - 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _sum_backwards(need, time, value, previous, shared, low, high, edge, suffixes, suffix_previous, place):  # type: ignore[no-untyped-def]
     """Of each reading before the edge: everything from it to the edge."""
     total, lost, least, most, resets = 0.0, 0.0, np.inf, -np.inf, 0.0
@@ -309,7 +328,7 @@ def _sum_backwards(need, time, value, previous, shared, low, high, edge, suffixe
             suffix_previous[place[SUFFIXES], i] = earliest
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _sum_onwards(need, time, value, previous, shared, low, high, edge, integers, floats):  # type: ignore[no-untyped-def]
     """Adds the readings from the edge on to the running part."""
     for i in range(low, high):
@@ -339,9 +358,9 @@ def _sum_onwards(need, time, value, previous, shared, low, high, edge, integers,
             integers[PREFIX_PREVIOUS] = min(integers[PREFIX_PREVIOUS], previous[i])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _combine(  # type: ignore[no-untyped-def]
-    t, length, need, column, live, at, start, end, time, value, shared, staleness, born_at,
+    t, length, need, columns, j, live, at, start, end, time, value, shared, staleness, born_at,
     suffixes, suffix_previous, place, integers, floats, out, e,
 ):  # fmt: skip
     """Puts the finished and the running part of a long window together."""
@@ -349,29 +368,29 @@ def _combine(  # type: ignore[no-untyped-def]
     after = int(floats[P_COUNT])
     before = high - low - after
     joint = high - after
-    if need & NEED_SUM and column[SUM] >= 0:
+    if need & NEED_SUM and columns[j, SUM] >= 0:
         tail = floats[P_SUM] + floats[P_LOST]
-        out[column[SUM], e] = suffixes[place[S_SUM], low] + tail if before else tail
+        out[columns[j, SUM], e] = suffixes[place[S_SUM], low] + tail if before else tail
     if need & NEED_EXTREMES:
-        if column[MIN] >= 0:
-            out[column[MIN], e] = min(floats[P_MIN], suffixes[place[S_MIN], low]) if before else floats[P_MIN]
-        if column[MAX] >= 0:
-            out[column[MAX], e] = max(floats[P_MAX], suffixes[place[S_MAX], low]) if before else floats[P_MAX]
+        if columns[j, MIN] >= 0:
+            out[columns[j, MIN], e] = min(floats[P_MIN], suffixes[place[S_MIN], low]) if before else floats[P_MIN]
+        if columns[j, MAX] >= 0:
+            out[columns[j, MAX], e] = max(floats[P_MAX], suffixes[place[S_MAX], low]) if before else floats[P_MAX]
     if need & NEED_RESETS:
         resets = floats[P_RESETS]
         if before:
             resets += suffixes[place[S_RESETS], low]
             if after and value[joint] < value[joint - 1]:
                 resets += value[joint - 1]
-        out[column[RESETS], e] = resets
+        out[columns[j, RESETS], e] = resets
     if need & (NEED_MOMENTS | NEED_LINE):
         share = before * (after / (before + after))
         apart = floats[P_MEAN] - suffixes[place[S_MEAN], low] if before else 0.0
-        if column[MOMENT2] >= 0:
+        if columns[j, MOMENT2] >= 0:
             m2 = floats[P_M2]
             if before:
                 m2 += suffixes[place[S_M2], low] + (apart * apart * share if after else 0.0)
-            out[column[MOMENT2], e] = m2
+            out[columns[j, MOMENT2], e] = m2
         if need & NEED_LINE:
             cov, tm2 = floats[P_COV], floats[P_TM2]
             if before:
@@ -381,11 +400,13 @@ def _combine(  # type: ignore[no-untyped-def]
                     lag = floats[P_TIME] - suffixes[place[S_TIME], low]
                     cov += apart * lag * share
                     tm2 += lag * lag * share
-            if column[COVARIANCE] >= 0:
-                out[column[COVARIANCE], e] = cov
-            if column[TIME_MOMENT2] >= 0:
-                out[column[TIME_MOMENT2], e] = tm2
-    _ends(column, time, value, low, high, out, e)
+            if columns[j, COVARIANCE] >= 0:
+                out[columns[j, COVARIANCE], e] = cov
+            if columns[j, TIME_MOMENT2] >= 0:
+                out[columns[j, TIME_MOMENT2], e] = tm2
+    _ends(columns, j, value, low, high, out, e)
+    if need & NEED_SPAN:
+        out[columns[j, SPAN], e] = (time[high - 1] - time[low]) / SECOND
     if need & NEED_COVERAGE:
         s = t - length
         covered = False
@@ -396,10 +417,10 @@ def _combine(  # type: ignore[no-untyped-def]
             covered = born_at < earliest < s
         elif start > live:
             covered = time[low - 1] > born_at and time[low] - time[low - 1] <= staleness
-        out[column[COVERAGE], e] = (t - (s if covered else time[low])) / length
+        out[columns[j, COVERAGE], e] = (t - (s if covered else time[low])) / length
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@allocating
 def quantile(slots, times, meta, time, value, length, q, out):  # type: ignore[no-untyped-def]
     """The q-quantile of each event's window, interpolated linearly (Hyndman and Fan 1996, type 7)."""
     for e in range(len(slots)):

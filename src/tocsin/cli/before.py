@@ -1,0 +1,68 @@
+"""Commands for what comes before a pipeline runs: write a file, check it, help an editor with it."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tocsin.cli.arguments import PipelineFile
+from tocsin.errors import SetupError, did_you_mean
+
+
+def init(
+    template: Annotated[
+        str, typer.Argument(metavar="TEMPLATE", help="What to start from: minimal, smoker or heart-rate.")
+    ] = "minimal",
+    path: Annotated[
+        Path | None, typer.Argument(metavar="PATH", help="The file to write; TEMPLATE.yaml here when unsaid.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+) -> None:
+    """Write a pipeline file to start from."""
+    text = _template(template)
+    path = path or Path(f"{template}.yaml")
+    if path.is_dir():
+        path /= f"{template}.yaml"
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise SetupError(f"{path} is there already: name another file, or write over it with --force") from None
+    except OSError as error:
+        raise SetupError(f"{path}: cannot be written: {error.strerror}") from None
+    typer.echo(f"Wrote {path}. Its first lines say what to do next.", err=True)
+
+
+def check(file: PipelineFile) -> None:
+    """Find every mistake in a pipeline file, offline."""
+    from tocsin.config import load
+    from tocsin.rule import partition_labels
+
+    config = load(file)
+    count = len(config.rules)
+    typer.echo(f"{file}: fine, {count} {'rule' if count == 1 else 'rules'}")
+    typer.echo(f"partition key: {', '.join(partition_labels(config.rules)) or 'none, so there is one partition'}")
+    for advice in config.advice():
+        typer.echo(f"advice: {advice}")
+
+
+def schema() -> None:
+    """Print the JSON Schema of pipeline files, for editors."""
+    import json
+
+    from tocsin.schema import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+def _template(name: str) -> str:
+    folder = resources.files("tocsin") / "templates"
+    known = sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+    if name not in known:
+        raise typer.BadParameter(
+            f"there is no template '{name}'.{did_you_mean(name, known)} Expected one of {', '.join(known)}."
+        )
+    return (folder / f"{name}.yaml").read_text("utf-8")

@@ -1,0 +1,140 @@
+"""Commands that carry readings through a pipeline: on from where it stopped, or once more from the start."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, closing, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tocsin.cli.arguments import AsJson, Pending, PipelineFile
+from tocsin.cli.terminal import give, give_json, give_table, say
+from tocsin.errors import SetupError
+
+if TYPE_CHECKING:
+    from tocsin.config import Config
+    from tocsin.runners.local import Outcome
+    from tocsin.stats import Stats
+    from tocsin.stores.memory import MemoryStore
+    from tocsin.stores.sql import SqlStore
+
+Data = Annotated[
+    Path | None, typer.Option("--data", help="Another recording of the same form; the store is left alone.")
+]
+NoStore = Annotated[bool, typer.Option("--no-store", help="Leave the store alone.")]
+StoreUrl = Annotated[str | None, typer.Option("--store", help="Put the result there: sqlite:///FILE.")]
+Speed = Annotated[str, typer.Option("--speed", help="1x, 60x or another multiple of real time, or max.")]
+Ledger = Annotated[bool, typer.Option("--ledger", help="Print the ledger instead of the alerts.")]
+
+
+def run(file: PipelineFile) -> None:
+    """Go on from where the last run stopped."""
+    from tocsin.cli.progress import announce_compiling, shown
+    from tocsin.config import load
+    from tocsin.runners import local
+    from tocsin.stores import open_store
+
+    config = load(file)
+    announce_compiling()
+    parts = config.parts()
+    with closing(open_store(config.store, config.name)) as store, closing(parts.source), shown(parts.source) as bar:
+        outcome = local.run(parts, store, idle_after=config.idle_after, progress=bar)
+    listed = f"see `tocsin dead-letters list {file}`"
+    _end(config, outcome, "Stopped. Everything up to here is saved; the next run goes on from here.", listed)
+    say(f"See `tocsin alerts list {file}`.")
+
+
+def replay(
+    file: PipelineFile,
+    data: Data = None,
+    no_store: NoStore = False,
+    store: StoreUrl = None,
+    speed: Speed = "max",
+    pending: Pending = False,
+    as_json: AsJson = False,
+    ledger: Ledger = False,
+) -> None:
+    """Read the whole source from its start, and tell nobody."""
+    from tocsin.config import load
+
+    if as_json and ledger:
+        raise typer.BadParameter("--json and --ledger exclude each other: one prints alerts, the other transitions.")
+    if no_store and store:
+        raise typer.BadParameter("--store and --no-store exclude each other.")
+    pace = _speed(speed)
+    config = load(file)
+    url = None if no_store or (data and not store) else _store_url(store) or config.store
+    outcome, found = _replay(config.reading_from(data) if data else config.bounded(), url, pace)
+    if ledger:
+        give(move.ledger() for move in found.transitions())
+    elif as_json:
+        give_json(found.alerts(pending))
+    else:
+        give_table(found.alerts(pending))
+    letters = "; ".join(
+        f"{reject.place.get('file')}:{reject.place.get('line')}: {reject.reason}" for reject in found.rejects[:3]
+    )
+    _end(config, outcome, "Stopped before the end. Nothing of this replay is in the store.", letters)
+
+
+def _replay(config: Config, url: str | None, speed: float | None) -> tuple[Outcome, MemoryStore]:
+    from tocsin.cli.progress import announce_compiling, shown
+    from tocsin.runners import local
+
+    announce_compiling()
+    parts = config.parts()
+    with _opened(config, url) as store, closing(parts.source), shown(parts.source) as bar:
+        return local.replay(parts, speed=speed, store=store, progress=bar)
+
+
+def _opened(config: Config, url: str | None) -> AbstractContextManager[SqlStore | None]:
+    from tocsin.stores import open_store
+
+    return closing(open_store(url, config.name)) if url else nullcontext()
+
+
+def _speed(text: str) -> float | None:
+    from tocsin.runners.pace import parse_speed
+
+    try:
+        return parse_speed(text)
+    except SetupError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _store_url(text: str | None) -> str | None:
+    from tocsin.config import store_url
+
+    try:
+        return store_url(text, Path()) if text else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _end(config: Config, outcome: Outcome, stopped: str, dead_letters: str) -> None:
+    """Tell how it went; an exit code if it was stopped."""
+    say(_summary(config.name, outcome.stats))
+    if outcome.exit_code:
+        say(stopped)
+        raise typer.Exit(outcome.exit_code)
+    if outcome.stats.rejects:
+        say(f"warning: {outcome.stats.rejects:,} could not be read: {dead_letters}")
+    if config.notify:
+        say("warning: `notify` is kept for later: this version tells nobody")
+    for warning in outcome.stats.warnings():
+        say(f"warning: {warning}")
+
+
+def _summary(name: str, stats: Stats) -> str:
+    counts = {
+        "late": stats.late,
+        "conflicts": stats.conflicts,
+        "repeats": stats.repeats,
+        "future": stats.future,
+        "dead letters": stats.rejects,
+        "alerts fired": stats.fired,
+        "resolved": stats.resolved,
+    }
+    told = ", ".join(f"{count:,} {what}" for what, count in counts.items())
+    return f"{name}: {stats.readings:,} readings in {stats.seconds:.1f} s ({stats.rate:,.0f}/s), {told}"

@@ -1,0 +1,89 @@
+"""What people see of alerts, and where it goes.
+
+Data goes to stdout, everything else to stderr; colours only to a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from tocsin.instant import SECOND, format_duration, format_time
+
+if TYPE_CHECKING:
+    from tocsin.alert import Alert
+
+COLOURS = {"firing": "red", "recovering": "yellow", "pending": "cyan"}
+
+
+def give(lines: Iterable[str]) -> None:
+    """Data, line by line, on stdout."""
+    for line in lines:
+        sys.stdout.write(line + "\n")
+
+
+def say(text: str) -> None:
+    """Anything that is not data, on stderr."""
+    typer.echo(text, err=True)
+
+
+def give_json(alerts: Iterable[Alert]) -> None:
+    """One object an alert and line."""
+    give(json.dumps(alert.to_json(), ensure_ascii=False) for alert in alerts)
+
+
+def give_table(alerts: Sequence[Alert], numbers: Sequence[int] = ()) -> None:
+    """The alerts for people, with the numbers by which a store finds them."""
+    header = ("rule", "key", "since", "lasted", "state", "value", "peak")
+    rows = [_row(alert) for alert in alerts]
+    colours = [COLOURS.get(alert.state.name.lower()) for alert in alerts]
+    if numbers:
+        numbered = [(str(number), *row) for number, row in zip(numbers, rows, strict=True)]
+        give_rows(("", *header), numbered, colours)
+    elif rows:
+        give_rows(header, rows, colours)
+
+
+def give_rows(header: Sequence[str], rows: Sequence[Sequence[str]], colours: Sequence[str | None] = ()) -> None:
+    """A table on stdout; a list of a hundred thousand alerts is written as fast as it is read."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    colourful = sys.stdout.isatty()
+    for place, row in enumerate([header, *rows]):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        colour = colours[place - 1] if colours and place else None
+        give([typer.style(line, fg=colour, bold=place == 0) if colourful else line])
+
+
+def key_of(pairs: Iterable[tuple[str, str]]) -> str:
+    """A key for people: `smoker`, or `site=roof state=NY` where it is more than a device."""
+    named = tuple(pairs)
+    if [name for name, _ in named] == ["device"]:
+        return named[0][1]
+    return " ".join(f"{name}={value}" for name, value in named)
+
+
+def number_of(value: float | None) -> str:
+    """A value for people, to six digits."""
+    return "" if value is None else f"{value:.6g}"
+
+
+def _row(alert: Alert) -> tuple[str, ...]:
+    state = alert.state.name.lower()
+    return (
+        alert.rule,
+        key_of(alert.key),
+        format_time(alert.since),
+        "" if alert.until is None else format_duration((alert.until - alert.since) // SECOND * SECOND),
+        f"{state} ({alert.level})" if alert.level else state,
+        number_of(alert.value),
+        number_of(alert.peak),
+    )
+
+
+def details(alert: Alert) -> list[tuple[str, Any]]:
+    """Everything about one alert, a line each."""
+    return [(name, value) for name, value in alert.to_json().items() if value is not None]

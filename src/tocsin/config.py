@@ -1,0 +1,252 @@
+"""The user's file, read and checked: every part of a pipeline that it describes, or every mistake in it.
+
+    text ──▶ document (values with places) ──▶ shape (keys and kinds) ──▶ Config
+                 └──▶ rule (expressions) ──▶ metrics and labels that the source gives ──┘
+
+Nothing is opened here but the file itself and a CSV of devices: `check` works offline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tocsin import expression
+from tocsin.advice import advise
+from tocsin.codecs import CodecSettings
+from tocsin.connectors.file import FileSettings
+from tocsin.document import Document, Steps
+from tocsin.errors import ConfigError, ConfigErrors, Place, SetupError, did_you_mean
+from tocsin.expression import mistake
+from tocsin.inputs import codec_settings, devices_in, labels_given, metrics_given
+from tocsin.rule import Rule, parse_rules
+from tocsin.shape import File, fill, is_text
+
+if TYPE_CHECKING:
+    from tocsin.runners.local import Parts
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One pipeline as its file describes it; paths are absolute or relative to here, times nanoseconds.
+
+    `metrics` are those that the source can give, None where a column names them, `labels` those that a
+    reading can have.
+    """
+
+    file: Path
+    name: str
+    source: FileSettings
+    codec: CodecSettings
+    store: str
+    rules: list[Rule]
+    lateness: int
+    idle_after: int
+    max_future: int
+    staleness: int
+    forget_after: int
+    devices: dict[str, dict[str, str]]
+    notify: list[dict[str, Any]]
+    metrics: frozenset[str] | None
+    labels: frozenset[str]
+
+    def advice(self) -> list[str]:
+        """What is allowed but can hardly be meant, a sentence each."""
+        told = [*advise(self.rules, staleness=self.staleness), *_useless_limits(self.rules, self.labels)]
+        if self.notify:
+            told.append("`notify` is kept for later: this version tells nobody")
+        return told
+
+    def parts(self) -> Parts:
+        """What a runner needs, made but not begun; each call makes it anew."""
+        from tocsin.engine import Engine  # here, because checking a file needs no compiled kernel
+        from tocsin.reading import Series
+        from tocsin.runners.local import Parts
+        from tocsin.source import open_source
+        from tocsin.watermark import Watermark
+
+        series = Series(self.devices)
+        engine = Engine(self.rules, series, staleness=self.staleness, forget_after=self.forget_after)
+        source = open_source(self.source, self.codec, series)
+        return Parts(source, self.rules, engine, Watermark(self.lateness, self.max_future))
+
+    def bounded(self) -> Config:
+        """The same pipeline to the end of what its source holds now."""
+        return replace(self, source=replace(self.source, follow=False))
+
+    def reading_from(self, path: Path) -> Config:
+        """The same pipeline over another recording."""
+        return replace(self, source=replace(self.source, path=str(path), follow=False))
+
+
+def load(path: str | Path) -> Config:
+    """The pipeline in a file; raises ConfigErrors with every mistake in it, SetupError if there is no file."""
+    path = Path(path)
+    document = Document.read(path, is_text)
+    _expect_mapping(document)
+    rules = _rules_of_file(document)
+    file = fill(document)
+    config = _assemble(path, file, rules, document) if file else None
+    if config is None or document.errors:
+        raise _all(document.errors)
+    return config
+
+
+def rules_from(rules: str | Path | Sequence[Mapping[str, Any]]) -> list[Rule]:
+    """Rules as YAML text, as the path of a file (a pipeline's, or a list of rules), or as mappings."""
+    if not isinstance(rules, str | Path):
+        return parse_rules(rules, None)
+    document = Document.read(Path(rules), is_text) if _is_path(rules) else Document.parse(str(rules), "rules", is_text)
+    found = _rules_at(document, ()) if isinstance(document.value, list) else _rules_of_file(document)
+    if not found and not document.errors:
+        document.errors.append(ConfigError("there is no rule here: expected a list of rules", document.place(())))
+    if document.errors:
+        raise _all(document.errors)
+    return found
+
+
+def store_url(text: str, base: Path) -> str:
+    """A store's URL with its path taken from `base`; ValueError with a remedy if it is none."""
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        raise ValueError(f"'{text}' is not a URL: expected sqlite:///{Path(text).stem or 'readings'}.db")
+    if scheme != "sqlite":
+        raise ValueError(f"there is no store '{scheme}' in this version: expected sqlite:///FILE")
+    if not rest.startswith("/") or len(rest) < 2:
+        raise ValueError(f"'{text}' names no file: expected three strokes, as in sqlite:///readings.db")
+    return f"sqlite:///{base / rest[1:]}"
+
+
+def _is_path(rules: str | Path) -> bool:
+    return isinstance(rules, Path) or ("\n" not in rules and rules.rstrip().endswith((".yaml", ".yml")))
+
+
+def _expect_mapping(document: Document) -> None:
+    if document.value is None:
+        raise ConfigError(
+            "the file is empty: expected pipeline, source and rules; `tocsin init` writes one to start from",
+            document.place(()),
+        )
+    if not isinstance(document.value, dict):
+        raise ConfigError("expected a mapping with the keys pipeline, source and rules", document.place(()))
+
+
+def _all(errors: list[ConfigError]) -> ConfigErrors:
+    def order(error: ConfigError) -> tuple[str, int, int]:
+        place = error.place or Place("")
+        return place.file, place.line or 0, place.column or 0
+
+    return ConfigErrors(sorted(errors, key=order))
+
+
+def _rules_of_file(document: Document) -> list[Rule]:
+    _expect_mapping(document)
+    rules = document.value.get("rules")
+    return _rules_at(document, ("rules",)) if isinstance(rules, list) and rules else []
+
+
+def _rules_at(document: Document, above: Steps) -> list[Rule]:
+    rules = document.value if not above else document.value["rules"]
+    try:
+        return parse_rules(rules, lambda steps: document.place((*above, *steps)))
+    except ConfigErrors as found:
+        document.errors.extend(found.errors)
+    except ConfigError as found:
+        document.errors.append(found)
+    return []
+
+
+def _assemble(path: Path, file: File, rules: list[Rule], document: Document) -> Config | None:
+    base = path.parent
+    codec = codec_settings(file.source, document)
+    devices = _devices(file, base, document)
+    store = _store(file, base, document)
+    if codec is None or document.errors:
+        return None
+    metrics, labels = metrics_given(codec), labels_given(codec, devices)
+    document.errors.extend(_unknown_words(rules, metrics, labels, document))
+    return Config(
+        file=path,
+        name=file.pipeline,
+        source=FileSettings(str(base / file.source.file), file.source.follow, file.source.sort),
+        codec=codec,
+        store=store,
+        rules=rules,
+        lateness=file.lateness or 0,
+        idle_after=file.idle_after,
+        max_future=file.max_future,
+        staleness=file.staleness,
+        forget_after=file.forget_after,
+        devices=devices,
+        notify=file.notify,
+        metrics=metrics,
+        labels=labels,
+    )
+
+
+def _devices(file: File, base: Path, document: Document) -> dict[str, dict[str, str]]:
+    if not isinstance(file.devices, str):
+        return file.devices
+    try:
+        return devices_in(base / file.devices)
+    except ConfigError as error:
+        document.errors.append(error)
+    except SetupError as error:
+        document.errors.append(ConfigError(f"`devices`: {error}", document.place(("devices",))))
+    return {}
+
+
+def _store(file: File, base: Path, document: Document) -> str:
+    try:
+        return store_url(file.store or f"sqlite:///{file.pipeline}.db", base)
+    except ValueError as error:
+        document.errors.append(ConfigError(f"`store`: {error}", document.place(("store",))))
+        return ""
+
+
+def _unknown_words(
+    rules: list[Rule], metrics: frozenset[str] | None, labels: frozenset[str], document: Document
+) -> Iterator[ConfigError]:
+    """Metrics and labels that the rules name and the source never gives."""
+    for number, rule in enumerate(rules):
+        who = f"rule '{rule.name}': "
+        for place, label in enumerate(rule.by):
+            if label not in labels:
+                steps = ("rules", number, "by", place)
+                yield ConfigError(who + _unknown("label", label, labels), document.place(steps))
+        for tree, text, begin in rule.written():
+            for at, message in _unknown_in(tree, metrics, labels):
+                yield mistake(who + message, text, at, begin)
+
+
+def _unknown_in(
+    tree: expression.Node, metrics: frozenset[str] | None, labels: frozenset[str]
+) -> Iterator[tuple[int, str]]:
+    for piece in expression.walk(tree):
+        if isinstance(piece, expression.Limit) and piece.label not in labels and piece.default is None:
+            yield piece.at, _unknown("label", piece.label, labels)
+        if isinstance(piece, expression.Newest | expression.Call):
+            selector = piece.selector
+            if metrics is not None and selector.metric not in metrics:
+                yield selector.at, _unknown("metric", selector.metric, metrics)
+            for matcher in selector.matchers:
+                if matcher.label not in labels:
+                    yield selector.at, _unknown("label", matcher.label, labels)
+
+
+def _useless_limits(rules: list[Rule], labels: frozenset[str]) -> Iterator[str]:
+    for rule in rules:
+        for tree, text, begin in rule.written():
+            for piece in expression.walk(tree):
+                if isinstance(piece, expression.Limit) and piece.label not in labels:
+                    message = (
+                        f"rule '{rule.name}': no device has the label '{piece.label}': each gets {piece.default:g}"
+                    )
+                    yield str(mistake(message, text, piece.at, begin))
+
+
+def _unknown(kind: str, word: str, known: frozenset[str]) -> str:
+    remedy = did_you_mean(word, sorted(known)) or f" It gives {', '.join(sorted(known))}."
+    return f"the source gives no {kind} '{word}'.{remedy}"

@@ -1,0 +1,220 @@
+"""What the user's file says about its input, made into settings: the source's format and the expected devices.
+
+Which keys go with which format is a table here; everything that does not fit together is a mistake
+with its place.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from tocsin.codecs import (
+    Cell,
+    CodecSettings,
+    Column,
+    Constant,
+    CsvSettings,
+    JsonLinesSettings,
+    JsonSettings,
+    NumbersSettings,
+    TimeSettings,
+    format_of,
+)
+from tocsin.codecs import Part as Named
+from tocsin.document import Document, Steps, text_of
+from tocsin.errors import ConfigError, Place, did_you_mean
+from tocsin.shape import Column as ColumnShape
+from tocsin.shape import MetricName, Source, Time
+
+T = TypeVar("T")
+
+ROWS = ("csv", "json", "json_lines")
+ONLY_IN = {
+    "delimiter": ("csv",),
+    "header": ("csv",),
+    "missing": ("csv",),
+    "time": ROWS,
+    "readings": ROWS,
+    "value": ROWS,
+    "start": ("numbers",),
+    "every": ("numbers",),
+}
+"""The keys that not every format has."""
+
+
+class _Mistake(Exception):
+    """What does not fit together, and at which key of the source."""
+
+    def __init__(self, message: str, *steps: str) -> None:
+        super().__init__(message)
+        self.steps = steps
+
+
+def codec_settings(source: Source, document: Document) -> CodecSettings | None:
+    """How the source's bytes are read; None if that cannot be told, and then the document has the mistakes."""
+    try:
+        form = source.format or _format_of(source.file)
+        misplaced = [
+            _misplaced(key, form) for key in ONLY_IN if getattr(source, key) is not None and form not in ONLY_IN[key]
+        ]
+        if misplaced:
+            document.errors.extend(_placed(mistake, document) for mistake in misplaced)
+            return None
+        return _numbers(source) if form == "numbers" else _rows(source, form)
+    except _Mistake as mistake:
+        document.errors.append(_placed(mistake, document))
+        return None
+
+
+def metrics_given(codec: CodecSettings) -> frozenset[str] | None:
+    """The metrics that the source can give; None where a column names them."""
+    if isinstance(codec, NumbersSettings):
+        return frozenset({codec.metric})
+    named = [cell.metric for cell in codec.cells]
+    known = [metric.value for metric in named if isinstance(metric, Constant)]
+    return frozenset(known) if len(known) == len(named) else None
+
+
+def labels_given(codec: CodecSettings, devices: Mapping[str, Mapping[str, str]]) -> frozenset[str]:
+    """The labels that a reading can have, its device among them."""
+    pairs = (
+        codec.labels if isinstance(codec, NumbersSettings) else [pair for cell in codec.cells for pair in cell.labels]
+    )
+    added = (label for labels in devices.values() for label in labels)
+    return frozenset({"device", *(label for label, _ in pairs), *added})
+
+
+def devices_in(path: Path) -> dict[str, dict[str, str]]:
+    """The devices of a CSV file: the column `device` names them, the others are their labels."""
+    rows = csv.reader(text_of(path).splitlines(keepends=True), strict=True)
+    devices: dict[str, dict[str, str]] = {}
+    try:
+        header = [name.strip() for name in next(rows, [])]
+        if "device" not in header:
+            near = did_you_mean("device", header)
+            raise ConfigError(
+                f"expected a column `device` among the columns {', '.join(header) or '(none)'}.{near}",
+                Place(str(path), 1),
+            )
+        for row in rows:
+            if row:
+                device, labels = _device(header, row, Place(str(path), rows.line_num))
+                if device in devices:
+                    raise ConfigError(
+                        f"device '{device}' stands here twice; keep one of them", Place(str(path), rows.line_num)
+                    )
+                devices[device] = labels
+    except csv.Error as error:
+        raise ConfigError(f"this is not CSV: {error}", Place(str(path), rows.line_num)) from None
+    return devices
+
+
+def _device(header: list[str], row: list[str], place: Place) -> tuple[str, dict[str, str]]:
+    if len(row) != len(header):
+        raise ConfigError(f"expected {len(header)} cells ({', '.join(header)}), found {len(row)}", place)
+    labels = dict(zip(header, row, strict=True))
+    device = labels.pop("device")
+    if not device:
+        raise ConfigError("expected the name of a device, found a blank cell", place)
+    return device, labels
+
+
+def _format_of(file: str) -> str:
+    form = format_of(file)
+    if form is None:
+        raise _Mistake(
+            f"the format cannot be told from the name '{file}': add `format:` csv, json, json_lines or numbers", "file"
+        )
+    return form
+
+
+def _misplaced(key: str, form: str) -> _Mistake:
+    return _Mistake(f"`{key}` is for format {' and '.join(ONLY_IN[key])}; this source is {form}", key)
+
+
+def _placed(mistake: _Mistake, document: Document) -> ConfigError:
+    steps: Steps = ("source", *mistake.steps)
+    return ConfigError(f"`{'.'.join(map(str, steps))}`: {mistake}", document.place_of_key(steps))
+
+
+def _numbers(source: Source) -> NumbersSettings:
+    metric = _needed(source.metric, "metric", "bpm")
+    if metric.constant is None:
+        raise _Mistake("one number a line has no columns: name the metric itself", "metric")
+    return NumbersSettings(
+        start=_needed(source.start, "start", "2024-01-01T00:00:00Z"),
+        every=_needed(source.every, "every", "500ms"),
+        device=_itself(_needed(source.device, "device", "p207"), "device"),
+        metric=metric.constant,
+        labels=tuple(sorted((label, _itself(value, "labels", label)) for label, value in source.labels.items())),
+    )
+
+
+def _needed(value: T | None, key: str, example: str) -> T:
+    if value is None:
+        raise _Mistake(f"`{key}` is missing, as in {key}: {example}")
+    return value
+
+
+def _itself(named: ColumnShape, *steps: str) -> str:
+    """Without columns a bare text is the name itself."""
+    text = named.constant if named.column is None else named.column
+    if text is None:
+        raise _Mistake("expected a name", *steps)
+    return text
+
+
+def _rows(source: Source, form: str) -> CodecSettings:
+    if source.sort and source.follow:
+        raise _Mistake("a file that is followed never ends, so it cannot be sorted: keep `sort` or `follow`", "sort")
+    time, cells = _time(_needed(source.time, "time", "ts")), _cells(source)
+    if form == "csv":
+        usual = "\t" if source.file.lower().removesuffix(".gz").endswith(".tsv") else ","
+        return CsvSettings(time, cells, source.delimiter or usual, source.header, source.missing or ())
+    return JsonLinesSettings(time, cells) if form == "json_lines" else JsonSettings(time, cells)
+
+
+def _time(time: Time) -> TimeSettings:
+    return TimeSettings(time.column, time.format, time.zone, time.ambiguous)
+
+
+def _cells(source: Source) -> tuple[Cell, ...]:
+    labels = {label: _named(value, "labels", label) for label, value in source.labels.items()}
+    if source.readings is None:
+        return (_long_cell(source, labels),)
+    for key in ("metric", "value"):
+        if getattr(source, key) is not None:
+            raise _Mistake(
+                "`readings` says already which columns hold numbers: keep `readings` or `metric` and `value`", key
+            )
+    device = _named(source.device, "device") if source.device else None
+    cells = []
+    for column, cell in source.readings.items():
+        owner = Constant(cell.device) if cell.device is not None else device
+        if owner is None:
+            raise _Mistake("whose readings are these? Add `device:` here or to the source", "readings", column)
+        own = {label: Constant(value) for label, value in cell.labels.items()}
+        cells.append(Cell(column, owner, Constant(cell.metric), tuple(sorted({**labels, **own}.items()))))
+    return tuple(cells)
+
+
+def _long_cell(source: Source, labels: Mapping[str, Named]) -> Cell:
+    if source.metric is None and source.value is None:
+        raise _Mistake("which columns hold numbers? Add `readings` (column: metric), or `metric` and `value`")
+    return Cell(
+        _needed(source.value, "value", "value"),
+        _named(_needed(source.device, "device", "device"), "device"),
+        _named(_needed(source.metric, "metric", "{column: name}"), "metric"),
+        tuple(sorted(labels.items())),
+    )
+
+
+def _named(named: ColumnShape | MetricName, *steps: str) -> Named:
+    if named.column is not None and named.constant is None:
+        return Column(named.column)
+    if named.constant is not None and named.column is None:
+        return Constant(named.constant)
+    raise _Mistake("expected either `column` or `constant`", *steps)

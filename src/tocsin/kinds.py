@@ -1,0 +1,134 @@
+"""The kinds of values in the user's file: durations, times, columns, devices; each says what it expected.
+
+A kind is a pydantic type: how to read what YAML gave, and how a JSON Schema describes it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+from tocsin.codecs import TIME_FORMATS, TimeSettings
+from tocsin.instant import parse_duration, parse_time
+
+DURATION = r"^(\d+(\.\d+)?(ns|us|ms|s|m|h|d|w))+$"
+METRIC = re.compile(r"[a-zA-Z_][a-zA-Z0-9_:.]*")
+TEXT = {"type": ["string", "number", "boolean"]}
+TEXTS = {"type": "array", "items": TEXT, "minItems": 1}
+
+
+class Unfit(ValueError):
+    """A value is not of the kind that its key expects; `steps` lead from there to what is wrong in it."""
+
+    def __init__(self, message: str, *steps: str) -> None:
+        super().__init__(message)
+        self.steps = steps
+
+
+def name_of(value: object) -> str:
+    """What a value is, as its writer would call it: `a list`, `true`, `'5x'`."""
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    if value is None:
+        return "nothing"
+    return f"'{value}'" if isinstance(value, str) else str(value).lower()
+
+
+def _duration(value: object) -> int:
+    if value == 0 and not isinstance(value, bool):
+        return 0
+    if not isinstance(value, str):
+        raise Unfit(f"expected a duration with its unit, as in 90s, 2m30s or 1h, not {name_of(value)}")
+    return parse_duration(value)
+
+
+def _positive(value: object) -> int:
+    duration = _duration(value)
+    if duration == 0:
+        raise Unfit("a duration of zero: expected more, as in 500ms, 90s or 2m30s")
+    return duration
+
+
+def _instant(value: object) -> int:
+    try:
+        return parse_time(str(value))
+    except ValueError:
+        raise Unfit(f"{name_of(value)} is not a time: expected ISO 8601, as in 2024-01-01T00:00:00Z") from None
+
+
+def _zone(value: object) -> str:
+    return TimeSettings(("time",), zone=str(value)).zone
+
+
+def _time_format(value: object) -> str:
+    return TimeSettings(("time",), format=str(value)).format
+
+
+def _letter(value: object) -> str:
+    if not isinstance(value, str) or len(value.encode()) != 1:
+        raise Unfit(f'expected one character, as in ";" or "\\t", not {name_of(value)}')
+    return value
+
+
+def _metric(value: object) -> str:
+    if not isinstance(value, str) or not METRIC.fullmatch(value):
+        raise Unfit(
+            f"{name_of(value)} cannot be a metric: expected letters, digits and _ : . as in temp_f, no digit first"
+        )
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    parts = value if isinstance(value, list) else [value]
+    if not parts or not all(isinstance(part, str | int | float) for part in parts):
+        raise Unfit(f"expected a name or a list of names, not {name_of(value)}")
+    return tuple(str(part) for part in parts)
+
+
+def _broker(value: object) -> str:
+    if value != "journal":
+        raise Unfit(f"{name_of(value)} is not there in this version: expected journal, the embedded broker")
+    return "journal"
+
+
+def _devices(value: object) -> dict[str, dict[str, str]] | str:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, dict):
+        raise Unfit(f"expected a mapping (device: its labels) or the path of a CSV file, not {name_of(value)}")
+    for device, labels in value.items():
+        if not isinstance(labels or {}, dict):
+            raise Unfit(f"expected the device's labels, as in {{site: roof}}, not {name_of(labels)}", device)
+        for label, text in (labels or {}).items():
+            if not isinstance(text, str):
+                raise Unfit(f"expected a text, not {name_of(text)}", device, label)
+    return {device: labels or {} for device, labels in value.items()}
+
+
+_DEVICES: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "additionalProperties": {"type": ["object", "null"], "additionalProperties": TEXT},
+        },
+    ]
+}
+_DURATIONS: dict[str, Any] = {"type": "string", "pattern": DURATION}
+
+Duration = Annotated[int, BeforeValidator(_duration), WithJsonSchema({"anyOf": [_DURATIONS, {"const": 0}]})]
+PositiveDuration = Annotated[int, BeforeValidator(_positive), WithJsonSchema(_DURATIONS)]
+Instant = Annotated[int, BeforeValidator(_instant), WithJsonSchema({"type": "string"})]
+Zone = Annotated[str, BeforeValidator(_zone), WithJsonSchema({"type": "string"})]
+TimeFormat = Annotated[
+    str, BeforeValidator(_time_format), WithJsonSchema({"anyOf": [{"enum": list(TIME_FORMATS)}, {"pattern": "%"}]})
+]
+Letter = Annotated[str, BeforeValidator(_letter), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 1})]
+Text = Annotated[str, WithJsonSchema(TEXT)]
+"""A text that need not be quoted when it looks like a number."""
+Metric = Annotated[str, BeforeValidator(_metric), WithJsonSchema({"type": "string", "pattern": f"^{METRIC.pattern}$"})]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_texts), WithJsonSchema({"anyOf": [TEXT, TEXTS]})]
+Broker = Annotated[str, BeforeValidator(_broker), WithJsonSchema({"const": "journal"})]
+Devices = Annotated[dict[str, dict[str, str]] | str, BeforeValidator(_devices), WithJsonSchema(_DEVICES)]
