@@ -100,3 +100,20 @@ def test_how_bytes_arrive_changes_nothing(codec: CodecSettings, rows: list[tuple
     found, rejects = in_pieces(decoder(codec, Series()), data, size)
     assert found == rows_of(whole)
     assert [(one.place, one.reason) for one in rejects] == [(one.place, one.reason) for one in whole.rejects]
+
+
+@pytest.mark.parametrize("codec", CODECS[:3], ids=lambda codec: codec.codec)
+@pytest.mark.parametrize("bad", [[], [0], [9_999], [19_999], [0, 1, 2, 7_000, 7_001, 12_345, 19_999]])
+def test_bad_lines_are_found_in_a_large_block_and_the_others_all_count(codec: CodecSettings, bad: list[int]) -> None:
+    if codec.codec == "csv":
+        lines = [f"2024-01-01,d{place % 100},v,{place}\n".encode() for place in range(20_000)]
+    else:
+        lines = [(OBJECT.format("2024-01-01", f'"d{place % 100}"', place) + "\n").encode() for place in range(20_000)]
+    for place in bad:
+        lines[place] = b'{"ts": bad}\n'
+    head = HEADER if codec.codec == "csv" else b""
+    step = decode(decoder(codec, Series()), head + b"".join(lines))
+    assert step.batch.value.tolist() == [float(place) for place in range(20_000) if place not in bad]
+    first = 2 if codec.codec == "csv" else 1
+    assert [reject.place["line"] for reject in step.rejects] == [place + first for place in bad]
+    assert {reject.data for reject in step.rejects} <= {b'{"ts": bad}'}

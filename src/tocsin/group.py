@@ -226,7 +226,7 @@ class Group(Stateful):
         if len(slots) and slots.min() < 0:
             chosen = slots >= 0
             slots, times, values, codes = slots[chosen], times[chosen], values[chosen], codes[chosen]
-        inputs = np.empty((self.plan.inputs, len(slots)))
+        inputs = self.plan.new_inputs(len(slots))
         recent.observe(view, slots, times, values, codes, self.keeps, True, self.cutoff, _NO_TIMES, inputs)
         view.quantiles(slots, times, inputs)
         return Instants(slots, times, _NO_TIMES, _NO_TIMES), inputs
@@ -257,7 +257,7 @@ class Group(Stateful):
 
     def _look(self, instants: Instants) -> npt.NDArray[np.float64]:
         slots, times = instants.slots, instants.times
-        inputs = np.empty((self.plan.inputs, len(slots)))
+        inputs = self.plan.new_inputs(len(slots))
         nothing = np.empty(0)
         for recent, view in zip(self.recents, self.views, strict=True):
             recent.observe(view, slots, times, nothing, slots[:0], False, True, LONG_AGO, instants.born, inputs)

@@ -33,6 +33,7 @@ from tocsin.node import (
     Unless,
 )
 from tocsin.rule import Rule
+from tocsin.state import Scratch
 from tocsin.window import Wanted
 
 Columns = npt.NDArray[np.float64]
@@ -67,10 +68,19 @@ class Plan:
     results: int = 0
     program: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 4), np.int64))
     registers: Columns = field(default_factory=lambda: np.empty((0, evaluate.BLOCK)))
+    _inputs: Scratch = field(default_factory=Scratch)
+    _results: Scratch = field(default_factory=Scratch)
+
+    def new_inputs(self, evaluations: int) -> Columns:
+        """Columns for so many evaluations, to be filled; good until the next call."""
+        return self._inputs.shaped(self.inputs, evaluations)
 
     def run(self, inputs: Columns) -> list[npt.NDArray[np.float64]]:
-        """The operands by which `answers` speaks: the inputs, then the results, each a column of all evaluations."""
-        results = np.empty((self.results, inputs.shape[1]))
+        """The operands by which `answers` speaks: the inputs, then the results, a column each.
+
+        They are good until the next call.
+        """
+        results = self._results.shaped(self.results, inputs.shape[1])
         evaluate.run(self.program, inputs, results, self.registers)
         return [*inputs, *results]
 
@@ -199,7 +209,7 @@ class _Planner:
     def _once(self, known_as: object) -> Operand:
         return self.known.setdefault(known_as, Operand(False, len(self.known)))
 
-    def _assemble(self, answers: list[tuple[Operand | None, ...]]) -> None:
+    def _assemble(self, answers: Sequence[tuple[Operand | None, ...]]) -> None:
         """Numbers the operands: inputs first, then what is asked for, then what is only on the way."""
         asked = {operand: None for answer in answers for operand in answer if operand and not operand.is_input}
         others = [operand for operand in self.known.values() if operand not in asked]

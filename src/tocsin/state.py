@@ -27,6 +27,19 @@ class Stateful:
             setattr(self, name, _copy(snapshot[name]))
 
 
+class Scratch:
+    """Memory that is used again at each call, so that the system need not clear new pages for it."""
+
+    def __init__(self) -> None:
+        self._room: npt.NDArray[np.float64] = np.empty(0)
+
+    def shaped(self, rows: int, columns: int) -> npt.NDArray[np.float64]:
+        """A table of that size; what is in it is whatever was there."""
+        if len(self._room) < rows * columns:
+            self._room = np.empty(rows * columns)
+        return self._room[: rows * columns].reshape(rows, columns)
+
+
 def grown(column: npt.NDArray[Any], rows: int, fill: Any = 0, factor: float = 1.5) -> npt.NDArray[Any]:
     """The column with at least so many rows, new ones filled; the same one if it has them already."""
     if len(column) >= rows:

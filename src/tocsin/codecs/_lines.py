@@ -1,11 +1,14 @@
-"""What codecs of text have in common: encodings, lines and rejects."""
+"""What codecs of text have in common: encodings, lines, rejects, and the search for bad lines."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tocsin.errors import SetupError
+from tocsin.reading import Batch
 from tocsin.record import Record, Reject
+
+Read = tuple[Batch, list[Reject]]
 
 BOM = b"\xef\xbb\xbf"
 """The mark that some programs put before UTF-8."""
@@ -33,6 +36,55 @@ def reject(raw: bytes, record: Record, line: int, reason: str) -> Reject:
     return Reject(raw.rstrip(b"\r\n"), {"file": record.place["file"], "line": line}, reason)
 
 
-def numbered(record: Record) -> Iterator[tuple[int, bytes]]:
-    """The lines of a record with their numbers."""
-    return enumerate(record.data.splitlines(), int(record.place["line"]))
+def line_end(data: bytes) -> int:
+    """Where the last complete line ends."""
+    return data.rfind(b"\n") + 1
+
+
+def narrow(
+    data: bytes,
+    line: int,
+    at_once: Callable[[bytes], Batch | None],
+    closely: Callable[[bytes, int], Read],
+    whole: Callable[[bytes], int],
+) -> Read:
+    """Read at once what can be, and look closely only at the small pieces that hold something bad."""
+    reads = list(_narrow(data, line, at_once, closely, whole))
+    if len(reads) == 1:
+        return reads[0]
+    return Batch.join([batch for batch, _ in reads]), [reject for _, rejects in reads for reject in rejects]
+
+
+def _narrow(
+    data: bytes,
+    line: int,
+    at_once: Callable[[bytes], Batch | None],
+    closely: Callable[[bytes, int], Read],
+    whole: Callable[[bytes], int],
+) -> Iterator[Read]:
+    batch = at_once(data)
+    if batch is not None:
+        yield batch, []
+        return
+    for piece in _pieces(data, whole):
+        if len(piece) == len(data):
+            yield closely(piece, line)
+        else:
+            yield from _narrow(piece, line, at_once, closely, whole)
+        line += len(piece.splitlines())
+
+
+def _pieces(data: bytes, whole: Callable[[bytes], int]) -> Iterator[bytes]:
+    """Some parts of a text, each of whole lines; only itself if it is small or cannot be cut."""
+    size = len(data) // _PARTS
+    start = 0
+    while start < len(data):
+        cut = whole(data[start : start + size]) if len(data) > _SMALL else 0
+        end = start + cut if cut else len(data)
+        yield data[start:end]
+        start = end
+
+
+_PARTS = 16
+_SMALL = 32 << 10
+"""A piece of this size is read line by line rather than cut again."""

@@ -1,14 +1,15 @@
 """JSON objects to readings, whether each has a line of its own or all stand in one array.
 
 Arrow reads a block of lines at once, if it is told what to expect: whether a device's id is written as
-text or as a number is seen from the first objects of the block.  A block in which that does not hold for every line,
-or that has anything amiss, is read object by object; both ways give the same readings.
+text or as a number is seen from the first objects of the block.  Pieces of it in which that does not
+hold for every line, or that have anything amiss, are read object by object; both ways give the same.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,10 @@ import pyarrow.json as arrow_json
 
 from tocsin.codecs import Cell, Column, TimeSettings, columns_of, names_in
 from tocsin.codecs._cells import Cells, Columns
-from tocsin.codecs._lines import BOM, not_text, reject
+from tocsin.codecs._lines import BOM, Read, line_end, narrow, not_text, reject
 from tocsin.errors import SetupError, did_you_mean
 from tocsin.reading import Batch, Series
 from tocsin.record import Record, Reject
-
-Line = tuple[int, bytes]
-"""The number of a line and what stands there."""
 
 _SAMPLE = 50
 _ENOUGH = 10
@@ -62,6 +60,10 @@ class Objects:
             }
             self._check(there, file)
 
+    def read(self, data: bytes, line: int, record: Record) -> Read:
+        """The readings of lines with an object each, and a reject for every line that is at fault."""
+        return narrow(data, line, self.at_once, partial(self._one_by_one, record), line_end)
+
     def at_once(self, data: bytes) -> Batch | None:
         """The readings of lines with an object each, if there is nothing to reject; else None."""
         data = data.removeprefix(BOM)
@@ -79,16 +81,15 @@ class Objects:
         batch, faults = self._cells.readings(lambda path: _pick(table, self._steps[path]), lines)
         return None if faults else batch
 
-    def one_by_one(self, lines: Iterable[Line], record: Record) -> tuple[Batch, list[Reject]]:
-        """The readings of every object that has any, and a reject for every line that is at fault."""
+    def _one_by_one(self, record: Record, data: bytes, line: int) -> Read:
         rejects: list[Reject] = []
         good: list[tuple[int, bytes, dict[str, Any]]] = []
-        for line, raw in lines:
+        for number, raw in enumerate(data.splitlines(), line):
             thing = self._load(raw)
             if isinstance(thing, dict):
-                good.append((line, raw, thing))
+                good.append((number, raw, thing))
             elif raw.strip():
-                rejects.append(reject(raw, record, line, thing))
+                rejects.append(reject(raw, record, number, thing))
         batch, faults = self._cells.readings(self._columns([thing for _, _, thing in good]), len(good))
         rejects += [reject(good[place][1], record, good[place][0], reason) for place, reason in faults]
         return batch, sorted(rejects, key=lambda one: int(one.place["line"]))

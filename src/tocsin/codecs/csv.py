@@ -1,7 +1,7 @@
 """CSV: text in columns, with any delimiter, quoted fields and a header.
 
-Arrow reads a block at once.  Where it finds anything amiss, the block is taken apart line by line
-instead, so that only the bad lines are rejects; both ways read numbers and times alike.
+Arrow reads a block at once.  Where it finds anything amiss, the block is cut into ever smaller pieces,
+and those that hold a bad line are taken apart line by line; both ways read numbers and times alike.
 
 A quoted field may hold delimiters and line ends.  One that is still open after 64 kB is taken for a
 forgotten quote: its first line is a reject and the next line begins anew.
@@ -13,6 +13,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -20,7 +21,7 @@ import pyarrow.csv as arrow_csv
 
 from tocsin.codecs import CsvSettings, columns_of, names_in
 from tocsin.codecs._cells import Cells, Columns
-from tocsin.codecs._lines import BOM, check_text, not_text, reject
+from tocsin.codecs._lines import BOM, check_text, narrow, not_text, reject
 from tocsin.errors import SetupError, did_you_mean
 from tocsin.reading import Batch, Series
 from tocsin.record import Decoded, Record, Reject
@@ -75,10 +76,7 @@ class Decoder:
         if record.place["offset"] == 0:
             size, lines = self._learn(data, record.place["file"])
             data, line = data[size:], line + lines
-        batch = self._at_once(data)
-        rejects: list[Reject] = []
-        if batch is None:
-            batch, rejects = self._row_by_row(data, record, line)
+        batch, rejects = narrow(data, line, self._at_once, partial(self._row_by_row, record), self.whole)
         return Decoded(batch, rejects, record.end, len(record.data))
 
     def _learn(self, data: bytes, file: str) -> tuple[int, int]:
@@ -131,7 +129,7 @@ class Decoder:
             ),
         )
 
-    def _row_by_row(self, data: bytes, record: Record, line: int) -> tuple[Batch, list[Reject]]:
+    def _row_by_row(self, record: Record, data: bytes, line: int) -> tuple[Batch, list[Reject]]:
         rejects: list[Reject] = []
         good: list[tuple[int, bytes, Sequence[str]]] = []
         width = len(self._header or ())

@@ -14,11 +14,14 @@ import numpy as np
 
 from tocsin.codecs import JsonSettings
 from tocsin.codecs._lines import BOM, check_text, reject
-from tocsin.codecs._objects import Line, Objects
+from tocsin.codecs._objects import Objects
 from tocsin.reading import Series
 from tocsin.record import Decoded, Record, Reject
 
 _BETWEEN = b" \t\r\n,[]"
+Line = tuple[int, bytes]
+"""The number of an object's first line, and the object."""
+
 _AGAIN = re.compile(rb"(?:\n|\})[\s,\[]*(\{)")
 """Where to go on after an object that cannot be read."""
 
@@ -42,14 +45,30 @@ class Decoder:
     def decode(self, record: Record) -> Decoded:
         """The readings of a record, read at once if all its objects are good."""
         batch = self._objects.at_once(record.data)
+        if batch is None:
+            batch = self._objects.at_once(_lined_up(record.data))
         rejects: list[Reject] = []
         if batch is None:
             pieces, rejects = _Pieces(record).take_apart()
-            batch = self._objects.at_once(b"\n".join(_in_one_line(raw) for _, raw in pieces))
-            if batch is None:
-                batch, more = self._objects.one_by_one(pieces, record)
-                rejects = sorted(rejects + more, key=lambda one: int(one.place["line"]))
+            batch, faults = self._objects.read(b"\n".join(_in_one_line(raw) for _, raw in pieces), 0, record)
+            rejects += [_as_it_stands(fault, *pieces[int(fault.place["line"])]) for fault in faults]
+        rejects.sort(key=lambda one: int(one.place["line"]))
         return Decoded(batch, rejects, record.end, len(record.data))
+
+
+def _lined_up(data: bytes) -> bytes:
+    """Objects that only separators stand between, a line each; nothing that can be read if there is more."""
+    flat = _in_one_line(data.removeprefix(BOM))
+    spans = _objects(flat)
+    ends = [0, *(end for _, end in spans)]
+    starts = [*(start for start, _ in spans), len(flat)]
+    if any(flat[end:start].strip(_BETWEEN) for end, start in zip(ends, starts, strict=True)):
+        return b"null"
+    return b"\n".join([flat[start:end] for start, end in spans])
+
+
+def _as_it_stands(fault: Reject, line: int, raw: bytes) -> Reject:
+    return Reject(raw, {**fault.place, "line": line}, fault.reason)
 
 
 class _Pieces:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tocsin.codecs import JsonLinesSettings
-from tocsin.codecs._lines import check_text, numbered
+from tocsin.codecs._lines import check_text, line_end
 from tocsin.codecs._objects import Objects
 from tocsin.reading import Series
-from tocsin.record import Decoded, Record, Reject
+from tocsin.record import Decoded, Record
 
 
 class Decoder:
@@ -23,12 +23,9 @@ class Decoder:
 
     def whole(self, data: bytes) -> int:
         """Where the last complete line ends."""
-        return data.rfind(b"\n") + 1
+        return line_end(data)
 
     def decode(self, record: Record) -> Decoded:
         """The readings of a record, read at once if all its lines are good."""
-        batch = self._objects.at_once(record.data)
-        rejects: list[Reject] = []
-        if batch is None:
-            batch, rejects = self._objects.one_by_one(numbered(record), record)
+        batch, rejects = self._objects.read(record.data, int(record.place["line"]), record)
         return Decoded(batch, rejects, record.end, len(record.data))

@@ -11,7 +11,7 @@ import pyarrow.csv as arrow_csv
 
 from tocsin.codecs import NumbersSettings
 from tocsin.codecs._cells import to_numbers, wrong_number
-from tocsin.codecs._lines import BOM, check_text, not_text, reject
+from tocsin.codecs._lines import BOM, check_text, line_end, not_text, reject
 from tocsin.reading import Batch, Series
 from tocsin.record import Decoded, Record, Reject
 
@@ -31,7 +31,7 @@ class Decoder:
 
     def whole(self, data: bytes) -> int:
         """Where the last complete line ends."""
-        return data.rfind(b"\n") + 1
+        return line_end(data)
 
     def decode(self, record: Record) -> Decoded:
         """The readings of a record; each line's time is its distance from the first line."""

@@ -17,6 +17,10 @@ from numba import njit
 
 Kernel = Callable[..., Any]
 
-compiled: Callable[[Kernel], Kernel] = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-inlined: Callable[[Kernel], Kernel] = njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
-allocating: Callable[[Kernel], Kernel] = njit(cache=True, nogil=True, error_model="numpy")
+_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+
+_njit: Any = njit  # its stubs do not know every option
+
+compiled: Callable[[Kernel], Kernel] = _njit(**_OPTIONS, _nrt=False)
+inlined: Callable[[Kernel], Kernel] = _njit(**_OPTIONS, _nrt=False, forceinline=True)
+allocating: Callable[[Kernel], Kernel] = _njit(**_OPTIONS)

@@ -133,12 +133,13 @@ def observe(  # type: ignore[no-untyped-def]
             out[silence_column, e] = (t - heard) / SECOND if heard != LONG_AGO else np.nan
         start = end
         for j in range(len(lengths)):
+            # Places are unsigned in the inner loops: a sign would be looked at again at each step.
             # Neighbouring events have windows of about the same size, so the last one's is tried first.
             s = t - lengths[j]
             start = min(start, max(live, end - guesses[j]))
-            while start > live and time[at + start - 1] >= s and end - start <= FEW:
+            while start > live and time[np.uintp(at + start - 1)] >= s and end - start <= FEW:
                 start -= 1
-            while start < end and time[at + start] < s:
+            while start < end and time[np.uintp(at + start)] < s:
                 start += 1
             guesses[j] = end - start
             if end - start > FEW:
@@ -163,7 +164,7 @@ def observe(  # type: ignore[no-untyped-def]
                 low, high = at + start, at + end
                 if need & NEED_SUM:
                     total, least, most = 0.0, value[low], value[low]
-                    for i in range(low, high):
+                    for i in range(np.uintp(low), np.uintp(high)):
                         v = value[i]
                         total += v
                         least = v if v < least else least  # noqa: FURB136 (one instruction; min is four)
@@ -176,7 +177,7 @@ def observe(  # type: ignore[no-untyped-def]
                         out[columns[j, MAX], e] = most
                 elif need & NEED_EXTREMES:
                     least, most = value[low], value[low]
-                    for i in range(low + 1, high):
+                    for i in range(np.uintp(low), np.uintp(high)):
                         v = value[i]
                         least = v if v < least else least  # noqa: FURB136
                         most = v if v > most else most  # noqa: FURB136
