@@ -29,15 +29,18 @@ Columns = tuple[np.ndarray, np.ndarray, np.ndarray]
 START = 1_704_067_200 * SECOND
 
 
-def cook(devices: int, each: int, every: int = 30 * SECOND) -> Columns:
-    """(device, time, value) columns in time order: slow waves, noise, stalls and falls."""
+def cook(devices: int, each: int, noise: float = 4.0) -> Columns:
+    """(device, time, value) columns in time order: slow waves, noise, stalls and falls.
+
+    With the usual noise one reading in ten moves an alert; the less noise, the fewer.
+    """
     random = np.random.default_rng(7)
     step = np.repeat(np.arange(each), devices)
     device = np.tile(np.arange(devices, dtype=np.int32), each)
     wave = 75 + 20 * np.sin(step / 40 + device)
     still = (step // 50 + device) % 5 == 0
-    value = np.where(still, 75.0, wave) + np.where(still, 0.2, 4.0) * random.standard_normal(len(step))
-    return device, START + step * every, np.round(value, 1)
+    value = np.where(still, 75.0, wave) + np.where(still, 0.2, noise) * random.standard_normal(len(step))
+    return device, START + step * 30 * SECOND, np.round(value, 1)
 
 
 def through_fused(devices: int, columns: Columns, batch: int) -> tuple[float, Alerts]:

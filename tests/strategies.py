@@ -167,9 +167,9 @@ def devices(draw: st.DrawFn) -> Mapping[str, Mapping[str, str]]:
     named = draw(st.sets(st.sampled_from([*DEVICES, "d9"])))
     found = {}
     for name in sorted(named):
-        maximum = draw(st.sampled_from([None, "0", "1.5"]))
-        site = SITES.get(name, "y")
-        found[name] = {"site": site} | ({} if maximum is None else {"max": maximum})
+        site = draw(st.sampled_from([SITES.get(name, "y"), ""]))
+        maximum = draw(st.sampled_from(["", "0", "1.5"]))
+        found[name] = dict(labels_of({"site": site, "max": maximum}))
     return found
 
 
@@ -186,7 +186,7 @@ def streams(draw: st.DrawFn, *, size: int = 40) -> list[Reading]:
     time, found = START, {}
     for steps, offset, device, name, value, site in draw(st.lists(pick, min_size=least, max_size=size)):
         time += steps * STEP + offset
-        labels = {"site": SITES[device] if site is None else site}
+        labels = {"site": SITES[device]} if site is None else {"site": site, "max": "0"}
         found[device, name, time] = Reading(device, name, time, value, labels_of(labels))
     return list(found.values())
 

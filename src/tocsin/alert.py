@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from tocsin.instant import format_time
 from tocsin.reading import Labels
@@ -41,8 +41,7 @@ LIFE: dict[State, frozenset[State]] = {
 """Which state may follow which; firing follows firing when the level changes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(NamedTuple):
     """One move of one alert; times are nanoseconds, `value` is the rule's at that evaluation.
 
     `reason` is '' for a move that an evaluation or a timer made, else 'forgotten' or 'rule changed'.

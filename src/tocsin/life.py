@@ -14,7 +14,7 @@ from tocsin.instant import LONG_AGO, NEVER
 from tocsin.kernels import life as kernel
 from tocsin.key import Keys
 from tocsin.plan import Answers
-from tocsin.reading import Codes, Labels, Times
+from tocsin.reading import Codes, Times
 from tocsin.rule import ForDuration, ForReadings, Rule
 from tocsin.state import Stateful, grown
 
@@ -24,6 +24,7 @@ Floats = npt.NDArray[np.float64]
 _ON_UNKNOWN = {"hold": kernel.HOLD, "clear": kernel.CLEAR, "fire": kernel.FIRE}
 _PEAK = {"magnitude": kernel.MAGNITUDE, "max": kernel.MAXIMUM, "min": kernel.MINIMUM}
 _MOVES_AT_ONCE = 4096
+STATES = tuple(State)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class Life(Stateful):
         self.rule = rule
         self.keys = keys
         self.answers = answers
+        self._levels = (None, *(level.name for level in rule.levels))
         self.numbers = _numbers(rule, forget_after, timed)
         self.limits = np.array([level.limit for level in rule.levels], np.float64)
         self.limit_clears = np.array(
@@ -170,24 +172,32 @@ class Life(Stateful):
         return [
             Alert(
                 rule=self.rule.name,
-                key=self._key(row[kernel.SLOT]),
-                since=int(row[kernel.SINCE]),
-                state=State(row[kernel.STATE]),
-                fired=None if row[kernel.FIRED] == LONG_AGO else int(row[kernel.FIRED]),
-                level=self._level(row[kernel.LEVEL]),
-                value=_known(number[kernel.VALUE]),
-                peak=_known(number[kernel.PEAK]),
-                last=_known(number[kernel.LAST]),
+                key=self.keys.labels(slot),
+                since=since,
+                state=STATES[state],
+                fired=None if fired == LONG_AGO else fired,
+                level=self._levels[level],
+                value=_known(value),
+                peak=_known(peak),
+                last=_known(newest),
                 memory={
-                    "count": int(row[kernel.COUNT]),
-                    "deadline": int(row[kernel.DEADLINE]),
-                    "heard": int(row[kernel.HEARD]),
-                    "position": int(row[kernel.POSITION]),
-                    "ring": [[int(t), _known(v)] for t, v in zip(times, values, strict=True)],
+                    "count": count,
+                    "deadline": deadline,
+                    "heard": heard,
+                    "position": position,
+                    "ring": [[t, _known(v)] for t, v in zip(times, values, strict=True)],
                 },
             )
-            for row, number, times, values in zip(
-                columns.rows, columns.floats, columns.ring_times, columns.ring_values, strict=True
+            for (slot, state, level, count, since, deadline, fired, heard, position, _), (
+                value,
+                peak,
+                newest,
+            ), times, values in zip(
+                columns.rows.tolist(),
+                columns.floats.tolist(),
+                columns.ring_times.tolist(),
+                columns.ring_values.tolist(),
+                strict=True,
             )
         ]
 
@@ -201,7 +211,7 @@ class Life(Stateful):
         self.row_of[slot] = place
         row, memory = self.rows[place], alert.memory
         row[kernel.SLOT], row[kernel.STATE], row[kernel.SINCE] = slot, alert.state, alert.since
-        row[kernel.LEVEL] = 1 + [level.name for level in self.rule.levels].index(alert.level) if alert.level else 0
+        row[kernel.LEVEL] = self._levels.index(alert.level)
         row[kernel.FIRED] = LONG_AGO if alert.fired is None else alert.fired
         row[kernel.COUNT], row[kernel.DEADLINE] = memory["count"], memory["deadline"]
         row[kernel.HEARD], row[kernel.POSITION], row[kernel.TOUCHED] = memory["heard"], memory["position"], 0
@@ -213,39 +223,44 @@ class Life(Stateful):
 
     def transitions(self, rows: Rows, floats: Floats) -> list[Transition]:
         """Moves for people."""
+        name, levels, key = self.rule.name, self._levels, self.keys.labels
         return [
             Transition(
-                time=int(row[kernel.M_TIME]),
-                rule=self.rule.name,
-                key=self._key(row[kernel.M_SLOT]),
-                since=int(row[kernel.M_SINCE]),
-                from_=State(row[kernel.M_FROM]),
-                to=State(row[kernel.M_TO]),
-                level=self._level(row[kernel.M_LEVEL]),
-                value=_known(number[kernel.M_AT]),
-                reason="forgotten" if row[kernel.M_FORGOTTEN] else "",
+                time,
+                name,
+                key(slot),
+                since,
+                STATES[from_],
+                STATES[to],
+                levels[level],
+                _known(at),
+                "forgotten" if forgotten else "",
             )
-            for row, number in zip(rows, floats, strict=True)
+            for (slot, time, since, from_, to, level, forgotten, *_), (at, *_) in zip(
+                rows.tolist(), floats.tolist(), strict=True
+            )
         ]
 
     def ended(self, rows: Rows, floats: Floats) -> list[Alert]:
         """The alerts that ended with a move, as they stood then."""
+        last = rows[:, kernel.M_ROW] < 0
         return [
             Alert(
                 rule=self.rule.name,
-                key=self._key(row[kernel.M_SLOT]),
-                since=int(row[kernel.M_SINCE]),
-                state=State(row[kernel.M_TO]),
-                fired=None if row[kernel.M_FIRED] == LONG_AGO else int(row[kernel.M_FIRED]),
-                until=int(row[kernel.M_TIME]),
-                level=self._level(row[kernel.M_LEVEL]),
-                value=_known(number[kernel.M_VALUE]),
-                peak=_known(number[kernel.M_PEAK]),
-                last=_known(number[kernel.M_LAST]),
-                reason="forgotten" if row[kernel.M_FORGOTTEN] else "",
+                key=self.keys.labels(slot),
+                since=since,
+                state=STATES[to],
+                fired=None if fired == LONG_AGO else fired,
+                until=time,
+                level=self._levels[level],
+                value=_known(value),
+                peak=_known(peak),
+                last=_known(newest),
+                reason="forgotten" if forgotten else "",
             )
-            for row, number in zip(rows, floats, strict=True)
-            if row[kernel.M_ROW] < 0
+            for (slot, time, since, _, to, level, forgotten, fired, _), (_, value, peak, newest) in zip(
+                rows[last].tolist(), floats[last].tolist(), strict=True
+            )
         ]
 
     def _columns(self) -> OpenRows:
@@ -278,12 +293,6 @@ class Life(Stateful):
         self.free = free
         self.touched = grown(self.touched, new + 1)
 
-    def _key(self, slot: np.int64) -> Labels:
-        return self.keys.labels(int(slot))
-
-    def _level(self, level: np.int64) -> str | None:
-        return self.rule.levels[int(level) - 1].name if level > 0 else None
-
 
 def _numbers(rule: Rule, forget_after: int, timed: bool) -> npt.NDArray[np.int64]:
     """The rule as the kernel reads it."""
@@ -311,8 +320,8 @@ def _buffers() -> tuple[Rows, Floats]:
     )
 
 
-def _known(number: np.float64) -> float | None:
-    return None if np.isnan(number) else float(number)
+def _known(number: float) -> float | None:
+    return number if number == number else None
 
 
 def _or_nan(number: float | None) -> float:

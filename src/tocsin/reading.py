@@ -56,8 +56,8 @@ class Series:
         self._device_codes: dict[str, int] = {}
         self._metric_codes: dict[str, int] = {}
         self._label_codes: dict[Labels, int] = {}
-        self._codes: dict[tuple[int, int, int], int] = {}
-        self._identities: dict[tuple[int, int], int] = {}
+        self._codes: dict[int, int] = {}
+        self._identities: dict[int, int] = {}
         self._columns = np.empty((4, 1024), np.int32)
         self._count = 0
 
@@ -102,8 +102,8 @@ class Series:
         known = self._device_codes
         if labels is None and not self.expected:
             nothing = _intern((), self._label_codes, self.label_sets)
-            lookup = self._codes.get
-            found = [lookup((known.get(device, -1), metric_code, nothing), -1) for device in devices]
+            lookup, rest = self._codes.get, _packed(0, metric_code, nothing)
+            found = [lookup(known.get(device, -1) + rest, -1) for device in devices]
             for place, code in enumerate(found):
                 if code < 0:
                     found[place] = self._add(_intern(devices[place], known, self.devices), metric_code, nothing)
@@ -134,11 +134,11 @@ class Series:
 
     def _add(self, device: int, metric: int, labels: int) -> int:
         place = len(self._codes)
-        code = self._codes.setdefault((device, metric, labels), place)
+        code = self._codes.setdefault(_packed(device, metric, labels), place)
         if code == place:
             if place == self._columns.shape[1]:
                 self._columns = np.concatenate([self._columns, np.empty_like(self._columns)], axis=1)
-            identity = self._identities.setdefault((device, metric), len(self._identities))
+            identity = self._identities.setdefault(_packed(device, metric, 0), len(self._identities))
             self._columns[:, place] = (device, metric, labels, identity)
             self._count += 1
         return code
@@ -177,6 +177,11 @@ class Batch:
             np.concatenate([batch.time for batch in batches]),
             np.concatenate([batch.value for batch in batches]),
         )
+
+
+def _packed(device: int, metric: int, labels: int) -> int:
+    """Three codes as one number: with a million devices a third of the memory of a tuple."""
+    return device + (metric << 32) + (labels << 64)
 
 
 def _intern(thing: T, codes: dict[T, int], things: list[T]) -> int:
