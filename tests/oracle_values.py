@@ -289,7 +289,7 @@ def summarise(function: str, parameters: Sequence[float], window: Sequence[Known
         case "stddev":
             return deviation(values)
         case "zscore":
-            return divide(values[-1] - mean(values), deviation(values))
+            return divide(mean([values[-1] - value for value in values]), deviation(values))
         case "slope":
             return slope(seconds, values)
     raise KeyError(function)

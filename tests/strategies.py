@@ -73,7 +73,21 @@ def numbers(draw: st.DrawFn, by: list[str], function: str | None = None, window:
     else:
         text, rounded = draw(calls(function, by, window)), function in ROUNDED
     shape = draw(
-        st.sampled_from(["{}", "{}", "{}", "{}", "-{}", "{} * 2", "{} - {other}", "{} / {other}", "{} % 2", "{} ^ 2"])
+        st.sampled_from(
+            [
+                "{}",
+                "{}",
+                "{}",
+                "{}",
+                "-{}",
+                "{} * 2",
+                "{} - {other}",
+                "{} / {other}",
+                "{other} / {}",
+                "{} % 2",
+                "{} ^ 2",
+            ]
+        )
     )
     if rounded and shape not in ("{}", "-{}", "{} * 2"):
         shape = "{}"
@@ -155,7 +169,7 @@ def rules(
     if draw(st.booleans()):
         rule["min_coverage"] = draw(st.sampled_from([0, 0, 0.25, 0.5, 0.9, 1]))
     if draw(st.booleans()):
-        rule["on_unknown"] = draw(st.sampled_from(["hold", "clear", "fire"]))
+        rule["on_unknown"] = draw(st.sampled_from(["clear", "clear", "fire", "hold"]))
     if by != ["device"]:
         rule["by"] = by
     return rule

@@ -137,7 +137,7 @@ class TestReportedValue:
             ("v - w > 3", Arithmetic("-", V, W), "max"),
             ("w < 3 and v > 1", W, "min"),
             ("limit('on', 0) > 0 and v > 1", V, "max"),
-            ("not v < 3", V, "max"),
+            ("not v < 3", V, "min"),
             ("not not v < 3", V, "min"),
             ("stuck(v[1m]) or w > 3", W, "max"),
             ("stuck(v[1m]) unless w > 3", W, "min"),

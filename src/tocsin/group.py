@@ -15,17 +15,18 @@ import numpy as np
 import numpy.typing as npt
 
 from tocsin.instant import LONG_AGO, NEVER
-from tocsin.kernels.events import forget, gaps_ended, last_of_each
+from tocsin.kernels.events import follow_limits, forget, gaps_ended, last_of_each
 from tocsin.key import Keys
 from tocsin.life import Life, Moves
 from tocsin.node import Call, Node, Selector, selectors, walk
 from tocsin.plan import plan
-from tocsin.reading import Batch, Codes, Times
+from tocsin.reading import Batch, Codes, Labels, Times
 from tocsin.rule import Rule
 from tocsin.state import Stateful, grown
 from tocsin.window import Recent, View, Wanted
 
 _NO_TIMES = np.empty(0, np.int64)
+_NO_LIMITS = np.empty((0, 0), np.float64)
 
 
 def group_rules(rules: Sequence[Rule], forget_after: int) -> Iterator[tuple[list[Rule], int]]:
@@ -58,13 +59,15 @@ class Instants:
     """When rules are evaluated: slots and times in time order.
 
     `heard` is when the key's newest reading was, `born` up to when it had been forgotten; both are
-    empty where every instant is a reading and nothing forgotten can be seen.
+    empty where every instant is a reading and nothing forgotten can be seen.  `limits` has a row for
+    each of the plan's limits.
     """
 
     slots: Codes
     times: Times
     heard: Times
     born: Times
+    limits: npt.NDArray[np.float64]
 
 
 class Silence(Stateful):
@@ -96,7 +99,7 @@ class Silence(Stateful):
 class Group(Stateful):
     """Rules of one plan, the selections that they look at, and the lives of their alerts."""
 
-    state = ("_newest", "_forgotten", "_mark", "_limits")
+    state = ("expected_since", "_newest", "_forgotten", "_mark", "_limits")
 
     def __init__(
         self, rules: Sequence[Rule], keys: Keys, recent_of: Callable[[Selector], Recent], forget_after: int
@@ -108,12 +111,14 @@ class Group(Stateful):
         self.recents = [recent_of(selector) for selector in chosen]
         listened = sorted({silence for rule in rules for silence in _silences(rule)}, key=repr)
         self.silences = [Silence(recent_of(selector), length) for selector, length in listened]
-        self.direct = len(chosen) == 1 and not self.recents[0].shared and not self.silences
+        # What a key was before it was forgotten can be seen only if staleness reaches back further.
+        remembers = forget_after >= self.recents[0].staleness
+        self.direct = len(chosen) == 1 and not self.recents[0].shared and not self.silences and remembers
         self.sole = self.recents[0] if self.direct else None
         self.keeps = False
         self.cutoff = LONG_AGO
         self.views = [self._view(recent) for recent in self.recents]
-        self.expected = np.zeros(0, np.bool_)
+        self.expected_since: Times = _NO_TIMES
         self.lives = [
             Life(rule, keys, forget_after, timed=bool(_silences(rule)), answers=answers)
             for rule, answers in zip(rules, self.plan.answers, strict=True)
@@ -122,6 +127,7 @@ class Group(Stateful):
         self._forgotten = _NO_TIMES
         self._mark = _NO_TIMES
         self._limits = [np.empty(0) for _ in self.plan.limits]
+        self._given = [(np.empty(0), np.empty(0, np.bool_)) for _ in self.plan.limits]
 
     def extend(self, first: int, upto: int) -> None:
         """Takes in the keys that are new, and the series from code `first` to before `upto`."""
@@ -129,11 +135,12 @@ class Group(Stateful):
         self._newest = grown(self._newest, count, LONG_AGO)
         self._forgotten = grown(self._forgotten, count, LONG_AGO)
         self._mark = grown(self._mark, count, LONG_AGO)
-        self.expected = grown(self.expected, count, False)
+        self.expected_since = grown(self.expected_since, count, NEVER)
+        self._expect_always(np.arange(first, upto))
         for place, (label, default) in enumerate(self.plan.limits):
+            self._given[place] = _read_limits(label, self.keys.series.label_sets, *self._given[place])
             fill = np.nan if default is None else default
             self._limits[place] = grown(self._limits[place], count, fill)
-            self._look_up(label, self._limits[place], np.arange(first, upto))
         for silence in self.silences:
             silence.heard = grown(silence.heard, count, LONG_AGO)
             if len(silence.silent_since):
@@ -146,7 +153,8 @@ class Group(Stateful):
         """Marks the keys of expected devices: they are never forgotten."""
         for recent in self.recents:
             slots = [slot for slot in (int(recent.slot_of[code]) for code in codes) if slot >= 0]
-            self.expected[slots] = True
+            self.expected_since[slots] = LONG_AGO
+            self._follow_limits(*self._labelled([code for code in codes if recent.slot_of[code] >= 0]))
             for silence in self.silences:
                 if silence.recent is recent:
                     silence.expected = slots
@@ -168,20 +176,21 @@ class Group(Stateful):
             inputs = self._look(instants)
         if len(instants.slots):
             for place, column in enumerate(self.plan.limits.values()):
-                inputs[column] = self._limits[place][instants.slots]
+                inputs[column] = instants.limits[place]
             columns = self.plan.run(inputs)
             for life in self.lives:
-                life.advance(instants.slots, instants.times, instants.heard, columns, self.expected, moves)
+                life.advance(instants.slots, instants.times, instants.heard, columns, self.expected_since, moves)
         for life in self.lives:
-            life.run_timers(watermark, self.expected, moves)
+            life.run_timers(watermark, self.expected_since, moves)
 
     def rebuild(self, decided: Batch) -> None:
         """Learns from readings decided long since when each key was heard last."""
         chosen = np.zeros(len(decided), np.bool_)
         for recent in self.recents:
             chosen |= recent.slot_of[decided.code] >= 0
-        slots, times = self.keys.slot[decided.code[chosen]], decided.time[chosen]
+        slots, times = self._expect(decided.take(chosen))
         self._forget(slots, times, np.ones(len(slots), np.bool_))
+        self._follow_limits(slots, self.keys.series.labels[decided.code[chosen]])
         for silence in self.silences:
             slots = silence.recent.slot_of[decided.code]
             gaps_ended(slots[slots >= 0], decided.time[slots >= 0], silence.heard, _NO_TIMES, silence.length, NEVER)
@@ -215,8 +224,7 @@ class Group(Stateful):
         lengths = list(wanted.windows) + [length for length, _ in wanted.quantiles]
         lengths += [silence.length for silence in self.silences if silence.recent is recent]
         recent.longest = max([recent.longest, *lengths])
-        staleness = min(recent.staleness, self.forget_after) if self.direct else recent.staleness
-        view = View(recent, wanted, staleness)
+        view = View(recent, wanted)
         recent.views.append(view)
         return view
 
@@ -229,30 +237,57 @@ class Group(Stateful):
         inputs = self.plan.new_inputs(len(slots))
         recent.observe(view, slots, times, values, codes, self.keeps, True, self.cutoff, _NO_TIMES, inputs)
         view.quantiles(slots, times, inputs)
-        return Instants(slots, times, _NO_TIMES, _NO_TIMES), inputs
+        limits = self._follow_limits(slots, self.keys.series.labels[codes]) if self.plan.limits else _NO_LIMITS
+        return Instants(slots, times, _NO_TIMES, _NO_TIMES, limits), inputs
 
     def _instants(self, ready: Batch, decided: int, watermark: int) -> Instants:
         """Each key and time once: where a selected series has a reading, or a silence falls due."""
         chosen = np.zeros(len(ready), np.bool_)
         for recent in self.recents:
             chosen |= recent.slot_of[ready.code] >= 0
-        slots, times = self.keys.slot[ready.code[chosen]], ready.time[chosen]
+        slots, times = self._expect(ready.take(chosen))
+        label_sets = self.keys.series.labels[ready.code[chosen]]
         is_reading = np.ones(len(slots), np.bool_)
         for silence in self.silences:
             heard = silence.recent.slot_of[ready.code]
             due_slots, due_times = silence.due(heard[heard >= 0], ready.time[heard >= 0], decided, watermark)
             slots, times = np.concatenate([due_slots, slots]), np.concatenate([due_times, times])
             is_reading = np.concatenate([np.zeros(len(due_slots), np.bool_), is_reading])
+            label_sets = np.concatenate([np.full(len(due_slots), -1, np.int32), label_sets])
         if self.silences:
             order = np.argsort(times, kind="stable")
-            slots, times, is_reading = slots[order], times[order], is_reading[order]
+            slots, times, is_reading, label_sets = slots[order], times[order], is_reading[order], label_sets[order]
+        limits = self._follow_limits(slots, label_sets)
         last = last_of_each(slots, times, self._mark)
         slots, times, is_reading = slots[last], times[last], is_reading[last]
-        return Instants(slots, times, *self._forget(slots, times, is_reading))
+        return Instants(slots, times, *self._forget(slots, times, is_reading), limits[:, last])
+
+    def _expect_always(self, codes: npt.NDArray[np.intp]) -> None:
+        """Marks the keys of new series of expected devices, where a key knows no other device."""
+        if not self.keys.series.expected or any(recent.shared for recent in self.recents):
+            return
+        for code in codes.tolist():
+            if self._is_expected(code) and any(recent.slot_of[code] >= 0 for recent in self.recents):
+                self.expected_since[self.keys.slot[code]] = LONG_AGO
+
+    def _expect(self, readings: Batch) -> tuple[Codes, Times]:
+        """The readings' slots and times; notes since when a key of several devices has heard an expected one."""
+        slots = self.keys.slot[readings.code]
+        if self.keys.series.expected and any(recent.shared for recent in self.recents):
+            expected = {int(code): self._is_expected(int(code)) for code in np.unique(readings.code)}
+            chosen = np.array([expected[code] for code in readings.code.tolist()], np.bool_)
+            np.minimum.at(self.expected_since, slots[chosen], readings.time[chosen])
+        return slots, readings.time
+
+    def _is_expected(self, code: int) -> bool:
+        series = self.keys.series
+        return series.devices[series.device[code]] in series.expected
 
     def _forget(self, slots: Codes, times: Times, is_reading: npt.NDArray[np.bool_]) -> tuple[Times, Times]:
         heard, born = np.empty(len(slots), np.int64), np.empty(len(slots), np.int64)
-        forget(slots, times, is_reading, self._newest, self._forgotten, self.expected, self.forget_after, heard, born)
+        forget(
+            slots, times, is_reading, self._newest, self._forgotten, self.expected_since, self.forget_after, heard, born
+        )
         return heard, born
 
     def _look(self, instants: Instants) -> npt.NDArray[np.float64]:
@@ -264,19 +299,33 @@ class Group(Stateful):
             view.quantiles(slots, times, inputs)
         return inputs
 
-    def _look_up(self, label: str, limits: npt.NDArray[np.float64], codes: npt.NDArray[np.intp]) -> None:
-        """Reads the limit that each new series' label gives; a text that is no number makes it unknown."""
-        series = self.keys.series
-        given = [dict(labels).get(label) for labels in series.label_sets]
-        numbers = np.array([np.nan if text is None else _number(text) for text in given] or [np.nan])
-        has = np.array([text is not None for text in given] or [False])
-        codes = codes[has[series.labels[codes]]]
-        limits[self.keys.slot[codes]] = numbers[series.labels[codes]]
+    def _labelled(self, codes: Sequence[int]) -> tuple[Codes, Codes]:
+        """The slots and label sets of some series."""
+        places = np.array(codes, np.intp)
+        return self.keys.slot[places], self.keys.series.labels[places]
+
+    def _follow_limits(self, slots: Codes, label_sets: Codes) -> npt.NDArray[np.float64]:
+        """The limits at each event, and from then on; a text that is no number makes a limit unknown."""
+        found = np.empty((len(self.plan.limits), len(slots)))
+        for place, (numbers, given) in enumerate(self._given):
+            follow_limits(slots, label_sets, numbers, given, self._limits[place], found[place])
+        return found
 
 
-def _number(text: str) -> float:
+def _read_limits(
+    label: str, label_sets: Sequence[Labels], numbers: npt.NDArray[np.float64], given: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Of each set of labels: the limit that it gives, and whether it gives one; goes on from what is read already."""
+    texts = [dict(labels).get(label) for labels in label_sets[len(numbers) :]]
+    more = np.array([_number(text) for text in texts], np.float64)
+    return np.concatenate([numbers, more]), np.concatenate(
+        [given, np.array([text is not None for text in texts], bool)]
+    )
+
+
+def _number(text: str | None) -> float:
     try:
-        number = float(text)
+        number = float(text or "nan")
     except ValueError:
         return np.nan
     return number if np.isfinite(number) else np.nan

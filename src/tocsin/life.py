@@ -101,7 +101,7 @@ class Life(Stateful):
         times: Times,
         heard: Times,
         columns: Sequence[npt.NDArray[np.float64]],
-        expected: npt.NDArray[np.bool_],
+        expected_since: Times,
         moves: Moves,
     ) -> None:
         """Goes over evaluations in time order."""
@@ -126,7 +126,7 @@ class Life(Stateful):
                 self.numbers,
                 self.limits,
                 self.limit_clears,
-                expected,
+                expected_since,
                 self.row_of,
                 self.rows,
                 self.floats,
@@ -142,7 +142,7 @@ class Life(Stateful):
             self._take(rows, floats, int(made[0]), moves)
         self._next_due = min(self._next_due, int(times[0]) + self._soonest)
 
-    def run_timers(self, watermark: int, expected: npt.NDArray[np.bool_], moves: Moves) -> None:
+    def run_timers(self, watermark: int, expected_since: Times, moves: Moves) -> None:
         """Runs every timer due before the watermark, and notes which open alerts have changed."""
         through = watermark <= self._next_due
         while not through:
@@ -150,7 +150,7 @@ class Life(Stateful):
             through, self._next_due = kernel.run_out(
                 watermark,
                 self.numbers,
-                expected,
+                expected_since,
                 self.row_of,
                 self.rows,
                 self.floats,

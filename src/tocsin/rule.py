@@ -20,8 +20,6 @@ from tocsin.expression import (
     Limit,
     Newest,
     Node,
-    Not,
-    Unless,
     is_condition,
     mistake,
     parse,
@@ -119,7 +117,7 @@ class Rule:
     def _reported(self) -> tuple[Node | None, Peak]:
         if self.levels:
             return self.expr, "min" if self.below else "max"
-        return _reported(self.expr, opposite=False) or (None, "magnitude")
+        return _reported(self.expr) or (None, "magnitude")
 
 
 def partition_labels(rules: Sequence[Rule]) -> tuple[str, ...]:
@@ -318,19 +316,14 @@ def _texts(given: object) -> dict[str, str]:
     return {str(name): str(value).lower() if isinstance(value, bool) else str(value) for name, value in given.items()}
 
 
-def _reported(node: Node, opposite: bool) -> tuple[Node, Peak] | None:
-    """The side of the leftmost comparison that readings change, and the direction in which it is worse."""
+def _reported(node: Node) -> tuple[Node, Peak] | None:
+    """The side of the leftmost comparison that readings change, and which of its values is the peak."""
     match node:
         case Compare(op, left, right):
             peak = _PEAK.get(op, "magnitude")
             if selectors(left):
-                return left, _OPPOSITE[peak] if opposite else peak
-            return (right, peak if opposite else _OPPOSITE[peak]) if selectors(right) else None
+                return left, peak
+            return (right, _OPPOSITE[peak]) if selectors(right) else None
         case Call(function):
-            silence = functions.load(function).value is not None
-            return (node, "min" if opposite else "max") if silence else None
-        case Not(operand):
-            return _reported(operand, not opposite)
-        case Unless(left, right):
-            return _reported(left, opposite) or _reported(right, not opposite)
-    return next((found for part in parts(node) if (found := _reported(part, opposite))), None)
+            return (node, "max") if functions.load(function).value is not None else None
+    return next((found for part in parts(node) if (found := _reported(part))), None)

@@ -73,7 +73,7 @@ class Recent(Stateful):
     when its own series was heard before it.
     """
 
-    state = ("slot_of", "meta", "heads", "top", "time", "value", "code", "previous", "newest_of", "_released")
+    state = ("slot_of", "meta", "heads", "top", "time", "value", "previous", "newest_of", "_released")
 
     def __init__(self, selector: Selector, keys: Keys, series: Series, staleness: int) -> None:
         self.selector = selector
@@ -89,9 +89,10 @@ class Recent(Stateful):
         self.top = np.zeros(1, np.int64)
         self.time: Times = np.empty(0, np.int64)
         self.value: Values = np.empty(0, np.float64)
-        self.code: Codes = np.empty(1 if self.shared else 0, np.int32)
         self.previous: Times = np.empty(1 if self.shared else 0, np.int64)
         self.newest_of: Times = np.empty(0, np.int64)
+        self.member_of: Codes = np.empty(0, np.int32)
+        self._members: dict[tuple[int, int], int] = {}
         self._released = LONG_AGO
         self.views: list[View] = []
 
@@ -105,9 +106,16 @@ class Recent(Stateful):
         if missing > 0:
             self.meta = np.concatenate([self.meta, arena.new_meta(max(missing, len(self.meta) // 4))])
         if self.shared:
-            self.newest_of = grown(self.newest_of, count, LONG_AGO)
+            self._number_members(slots, known)
         for view in self.views:
             view.long_row = grown(view.long_row, len(self.meta), -1)
+
+    def _number_members(self, slots: Codes, known: int) -> None:
+        """Gives each key's series numbers: one for a device and metric, whatever its other labels are."""
+        pairs = zip(self.series.identity[known : known + len(slots)].tolist(), slots.tolist(), strict=True)
+        new = [self._members.setdefault(pair, len(self._members)) for pair in pairs]
+        self.member_of = np.concatenate([self.member_of, np.array(new, np.int32)])
+        self.newest_of = grown(self.newest_of, len(self._members), LONG_AGO)
 
     def keep(self, slots: Codes, times: Times, values: Values, codes: Codes, cutoff: int) -> None:
         """Adds readings in time order."""
@@ -162,7 +170,7 @@ class Recent(Stateful):
             slots,
             times,
             values,
-            codes,
+            self.member_of[codes] if self.shared and keep else codes,
             keep,
             look,
             cutoff,
@@ -171,7 +179,6 @@ class Recent(Stateful):
             self.top,
             self.time,
             self.value,
-            self.code,
             self.previous,
             self.newest_of,
             view.lengths,
@@ -180,7 +187,7 @@ class Recent(Stateful):
             view.columns,
             view.wanted.newest,
             view.wanted.silence,
-            view.staleness,
+            self.staleness,
             born,
             view.silent_since,
             view.suffixes,
@@ -206,7 +213,6 @@ class Recent(Stateful):
         self.time = _enlarged(self.time, used, size)
         self.value = _enlarged(self.value, used, size)
         if self.shared:
-            self.code = _enlarged(self.code, used, size)
             self.previous = _enlarged(self.previous, used, size)
         for view in self.views:
             view.fit()
@@ -218,10 +224,9 @@ class View:
     Those parts are not state: they are rebuilt from the readings whenever they are not there.
     """
 
-    def __init__(self, recent: Recent, wanted: Wanted, staleness: int | None = None) -> None:
+    def __init__(self, recent: Recent, wanted: Wanted) -> None:
         self.recent = recent
         self.wanted = wanted
-        self.staleness = recent.staleness if staleness is None else staleness
         lengths = sorted(wanted.windows)
         self.lengths = np.array(lengths, np.int64)
         self.needs = np.array([_needs(wanted.windows[length]) for length in lengths], np.int64)

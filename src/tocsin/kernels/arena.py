@@ -62,7 +62,7 @@ def let_go(meta, slot, time, cutoff):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def make_room(meta, slot, cutoff, heads, top, time, value, code, previous):  # type: ignore[no-untyped-def]
+def make_room(meta, slot, cutoff, heads, top, time, value, previous):  # type: ignore[no-untyped-def]
     """Space for one more reading in a full block; False, and nothing changed, if the arena is full."""
     let_go(meta, slot, time, cutoff)
     room, live, size, old = meta[slot, ROOM], meta[slot, LIVE], meta[slot, SIZE], meta[slot, AT]
@@ -89,9 +89,8 @@ def make_room(meta, slot, cutoff, heads, top, time, value, code, previous):  # t
     for i in range(kept):
         time[new + i] = time[old + live + i]
         value[new + i] = value[old + live + i]
-    if len(code):
+    if len(previous):
         for i in range(kept):
-            code[new + i] = code[old + live + i]
             previous[new + i] = previous[old + live + i]
     if new != old and room > 0:
         found = block_class(room)

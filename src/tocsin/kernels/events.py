@@ -65,16 +65,28 @@ def gaps_ended(slots, times, heard, silent_since, length, decided):  # type: ign
 
 
 @compiled
-def forget(slots, times, is_reading, newest, forgotten, expected, forget_after, heard, born):  # type: ignore[no-untyped-def]
+def forget(slots, times, is_reading, newest, forgotten, expected_since, forget_after, heard, born):  # type: ignore[no-untyped-def]
     """At each event: when its key was heard last, and up to when it had been forgotten before.
 
     Readings up to then no longer exist for the key.
     """
     for e in range(len(slots)):
         slot = slots[e]
-        if newest[slot] != LONG_AGO and not expected[slot] and newest[slot] + forget_after < times[e]:
+        if newest[slot] != LONG_AGO and expected_since[slot] > newest[slot] and newest[slot] + forget_after < times[e]:
             forgotten[slot] = newest[slot] + forget_after
         if is_reading[e]:
             newest[slot] = times[e]
         heard[e] = newest[slot]
         born[e] = forgotten[slot]
+
+
+@compiled
+def follow_limits(slots, label_sets, numbers, given, limits, out):  # type: ignore[no-untyped-def]
+    """At each event the limit of its key: that of the newest reading whose labels give one.
+
+    `label_sets` is the place of each event's labels in `numbers` and `given`, below 0 without a reading.
+    """
+    for e in range(len(slots)):
+        if label_sets[e] >= 0 and given[label_sets[e]]:
+            limits[slots[e]] = numbers[label_sets[e]]
+        out[e] = limits[slots[e]]

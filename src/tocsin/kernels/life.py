@@ -52,7 +52,7 @@ def advance(  # type: ignore[no-untyped-def]
     rule,
     limits,
     limit_clears,
-    expected,
+    expected_since,
     row_of,
     rows,
     floats,
@@ -67,7 +67,8 @@ def advance(  # type: ignore[no-untyped-def]
 ):
     """Goes over evaluations from `first` on; returns the one before which rows or moves ran out, else the end.
 
-    `heard` is when the key's newest reading was; empty where every evaluation is one.
+    `heard` is when the key's newest reading was; empty where every evaluation is one.  A key that had
+    heard an expected device by its newest reading (`expected_since`) is never forgotten.
     `truths` is not looked at where there are `limits` (levels); `clears` and `values` may be empty.
     """
     plain = len(limits) == 0
@@ -99,7 +100,7 @@ def advance(  # type: ignore[no-untyped-def]
             break
         else:
             _advance_one(
-                e, slots[e], t, heard, truths, clears, values, rule, limits, limit_clears, expected, row_of, rows,
+                e, slots[e], t, heard, truths, clears, values, rule, limits, limit_clears, expected_since, row_of, rows,
                 floats, ring_times, ring_values, free, touched, tally, moves, move_floats, made,
             )  # fmt: skip
         e += 1
@@ -110,7 +111,7 @@ def advance(  # type: ignore[no-untyped-def]
 
 @inlined
 def _advance_one(  # type: ignore[no-untyped-def]
-    e, slot, t, heard, truths, clears, values, rule, limits, limit_clears, expected, row_of, rows,
+    e, slot, t, heard, truths, clears, values, rule, limits, limit_clears, expected_since, row_of, rows,
     floats, ring_times, ring_values, free, touched, tally, moves, move_floats, made,
 ):  # fmt: skip
     """One evaluation of a key that has an open alert, or may get one."""
@@ -124,7 +125,7 @@ def _advance_one(  # type: ignore[no-untyped-def]
             truth, top = 1.0, max(top, min(1, len(limits)))
     row = row_of[slot]
     if row >= 0:
-        _run_timers(row, t - 1, rule, expected, row_of, rows, floats, free, touched, moves, move_floats, made)
+        _run_timers(row, t - 1, rule, expected_since, row_of, rows, floats, free, touched, moves, move_floats, made)
         row = row_of[slot]
     if truth == truth and (row >= 0 or truth == 1.0):
         if row < 0:
@@ -137,11 +138,11 @@ def _advance_one(  # type: ignore[no-untyped-def]
     if row >= 0:
         rows[row, HEARD] = heard[e] if len(heard) else t
         _touch(row, rows, touched)
-        _run_timers(row, t, rule, expected, row_of, rows, floats, free, touched, moves, move_floats, made)
+        _run_timers(row, t, rule, expected_since, row_of, rows, floats, free, touched, moves, move_floats, made)
 
 
 @compiled
-def run_out(upto, rule, expected, row_of, rows, floats, free, touched, moves, move_floats, made):  # type: ignore[no-untyped-def]
+def run_out(upto, rule, expected_since, row_of, rows, floats, free, touched, moves, move_floats, made):  # type: ignore[no-untyped-def]
     """Runs every timer due before `upto`; returns (whether all went through, when the next one is due)."""
     due = NEVER
     for row in range(len(rows)):
@@ -149,10 +150,12 @@ def run_out(upto, rule, expected, row_of, rows, floats, free, touched, moves, mo
             continue
         if made[0] + MOST_MOVES > len(moves):
             return False, LONG_AGO
-        if _next_timer(row, rule, expected, rows) < upto:
-            _run_timers(row, upto - 1, rule, expected, row_of, rows, floats, free, touched, moves, move_floats, made)
+        if _next_timer(row, rule, expected_since, rows) < upto:
+            _run_timers(
+                row, upto - 1, rule, expected_since, row_of, rows, floats, free, touched, moves, move_floats, made
+            )
         if rows[row, SLOT] >= 0:
-            due = min(due, _next_timer(row, rule, expected, rows))
+            due = min(due, _next_timer(row, rule, expected_since, rows))
     return True, due
 
 
@@ -226,19 +229,19 @@ def _touch(row, rows, touched):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _next_timer(row, rule, expected, rows):  # type: ignore[no-untyped-def]
+def _next_timer(row, rule, expected_since, rows):  # type: ignore[no-untyped-def]
     """When the next timer of an open alert is due."""
     due = rows[row, DEADLINE]
-    if not expected[rows[row, SLOT]]:
+    if expected_since[rows[row, SLOT]] > rows[row, HEARD]:
         due = min(due, rows[row, HEARD] + rule[R_FORGET])
     return due
 
 
 @inlined
-def _run_timers(row, upto, rule, expected, row_of, rows, floats, free, touched, moves, move_floats, made):  # type: ignore[no-untyped-def]
+def _run_timers(row, upto, rule, expected_since, row_of, rows, floats, free, touched, moves, move_floats, made):  # type: ignore[no-untyped-def]
     """Runs the timers of one open alert that are due at `upto` or before, in their order."""
     while rows[row, SLOT] >= 0:
-        due = _next_timer(row, rule, expected, rows)
+        due = _next_timer(row, rule, expected_since, rows)
         if due > upto:
             return
         if due == rows[row, DEADLINE]:

@@ -59,7 +59,7 @@ def observe(  # type: ignore[no-untyped-def]
     slots,
     times,
     values,
-    codes,
+    members,
     keep,
     look,
     cutoff,
@@ -68,9 +68,8 @@ def observe(  # type: ignore[no-untyped-def]
     top,
     time,
     value,
-    code,
     previous,
-    newest_of_code,
+    newest_of,
     lengths,
     needs,
     guesses,
@@ -96,23 +95,21 @@ def observe(  # type: ignore[no-untyped-def]
     An event is a key's slot and a time, in time order; with `keep` its value is added to the key's
     readings, with `look` the windows that end at it are summed up into `out` (columns × events).
     """
-    shared = len(code) > 0
+    shared = len(previous) > 0
     for e in range(first, len(slots)):
         slot, t = slots[e], times[e]
         if keep:
             if meta[slot, SIZE] == meta[slot, ROOM] and not make_room(
-                meta, slot, cutoff, heads, top, time, value, code, previous
+                meta, slot, cutoff, heads, top, time, value, previous
             ):
                 return e, ARENA_FULL
             place = meta[slot, AT] + meta[slot, SIZE]
             time[place] = t
             value[place] = values[e]
             if shared:
-                series = codes[e]
-                before = newest_of_code[series]
-                code[place] = series
+                before = newest_of[members[e]]
                 previous[place] = before if before != LONG_AGO and t - before <= staleness else t
-                newest_of_code[series] = t
+                newest_of[members[e]] = t
             meta[slot, SIZE] += 1
             meta[slot, NEWEST] = t
         if not look:
