@@ -140,7 +140,7 @@ class TestReportedValue:
             ("not v < 3", V, "min"),
             ("not not v < 3", V, "min"),
             ("stuck(v[1m]) or w > 3", W, "max"),
-            ("stuck(v[1m]) unless w > 3", W, "min"),
+            ("stuck(v[1m]) unless w > 3", W, "max"),
             ("missing(v[1m]) and w > 3", Call("missing", Selector("v"), MINUTE), "max"),
             ("stuck(v[1m])", None, "magnitude"),
         ],

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tocsin.detect import Engine, detect
+    from tocsin.frame import Engine, detect
 
 __all__ = ["Engine", "__version__", "detect"]
 __version__ = "0.1.0"
@@ -19,9 +19,5 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """The Python face, imported when it is first asked for: the command line seldom needs it."""
     if name in ("Engine", "detect"):
-        face = import_module("tocsin.detect")
-        globals().update(
-            Engine=face.Engine, detect=face.detect
-        )  # the import has put the module in the function's place
-        return globals()[name]
+        return getattr(import_module("tocsin.frame"), name)
     raise AttributeError(f"module 'tocsin' has no attribute '{name}'")

@@ -81,6 +81,11 @@ class SortedSource(DecodingSource):
     def open(self, position: Position | None = None) -> None:
         """Find the file and check its columns; it is read at the first poll."""
         super().open()
+        if position and "sorted" not in position:
+            raise SetupError(
+                f"{self._path}: part of this file was saved in its own order before `sort: true` was set. "
+                "Take a new store, or put `lateness` at the top instead"
+            )
         self._given = int((position or {}).get("sorted", 0))
         self._steps: Iterator[Decoded] | None = None
 

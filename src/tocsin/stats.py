@@ -63,6 +63,8 @@ class Stats:
     def warnings(self) -> Iterator[str]:
         """What the user should know of rules that could not, or hardly, decide."""
         for name, rule in self.rules.items():
+            if not rule.evaluations and not self.accepted:
+                continue
             if not rule.evaluations:
                 yield f"rule '{name}' was never evaluated: no reading matched what it selects"
             elif rule.unknown > MOSTLY * rule.evaluations:

@@ -30,6 +30,8 @@ MOST_MOVES = 8
 """One evaluation makes at most so many moves, its timers included."""
 
 HOLD, CLEAR, FIRE = range(3)
+AT_ANY_RATE = 2.0
+"""How clear it is when an unknown evaluation counts as clear: more than 1, the default of an M of N rule."""
 AT_ONCE, DURATION, CONSECUTIVE, M_OF_N = range(4)
 MAGNITUDE, MAXIMUM, MINIMUM = range(3)
 
@@ -120,7 +122,7 @@ def _advance_one(  # type: ignore[no-untyped-def]
     if truth != truth:
         tally[UNKNOWN] += 1
         if rule[R_ON_UNKNOWN] == CLEAR:
-            truth, clear = 0.0, 1.0
+            truth, clear = 0.0, AT_ANY_RATE
         elif rule[R_ON_UNKNOWN] == FIRE:
             truth, top = 1.0, max(top, min(1, len(limits)))
     row = row_of[slot]
@@ -295,8 +297,8 @@ def _evaluate(  # type: ignore[no-untyped-def]
     if len(limits):
         level, ended = _fall_or_rise(value, level, top, clear, rule, limits, limit_clears)
     else:
-        ended = truth != 1.0 and clear == 1.0
-        if ended and rule[R_FOR] == M_OF_N and not rule[R_HAS_CLEAR]:
+        ended = truth != 1.0 and clear >= 1.0
+        if ended and clear != AT_ANY_RATE and rule[R_FOR] == M_OF_N and not rule[R_HAS_CLEAR]:
             ended = _count_true(row, rule, ring_times) < rule[R_NEEDED]
     if ended:
         if rule[R_KEEP] == 0:
@@ -340,7 +342,7 @@ def _fall_or_rise(value, level, top, clear, rule, limits, limit_clears):  # type
         return top, False
     limit, ease = limits[level - 1], limit_clears[level - 1]
     if value != value:
-        eased = clear == 1.0
+        eased = clear == AT_ANY_RATE
     elif ease != ease:
         eased = not ((value < limit) if rule[R_BELOW] else (value > limit))
     else:

@@ -128,8 +128,8 @@ def _drive(
     idle: int | None = None,
     pace: Pace | None = None,
 ) -> None:
-    source.open(pipeline.position)
     try:
+        source.open(pipeline.position)
         with Ahead(source) as ahead:
             pipeline.carry(_polled(pipeline, ahead, stop, idle, pace), progress)
         if not stop.asked():
