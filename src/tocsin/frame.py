@@ -129,7 +129,7 @@ def table_of(alerts: Sequence[Alert], rules: Sequence[Rule]) -> pa.Table:
 
 
 def _readings(frame: Any, series: Series, rules: Sequence[Rule]) -> Batch:
-    table = _table(frame)
+    table = _with_plain_texts(_table(frame))
     for name in ("device", "time", "value"):
         if name not in table.column_names:
             near = did_you_mean(name, table.column_names)
@@ -161,6 +161,12 @@ def _table(frame: Any) -> pa.Table:
     if isinstance(frame, Mapping):
         return pa.table(dict(frame))
     raise ValueError(f"expected a frame that Arrow can read (pandas, Polars, PyArrow), not {type(frame).__name__}")
+
+
+def _with_plain_texts(table: pa.Table) -> pa.Table:
+    """Texts come as views, large texts or dictionaries; Arrow cannot yet filter all of these."""
+    kinds = [pa.string() if _is_text(field.type) else field.type for field in table.schema]
+    return table.cast(pa.schema(list(zip(table.column_names, kinds, strict=True))))
 
 
 def _is_reading(value: pa.ChunkedArray) -> pa.ChunkedArray:
