@@ -189,7 +189,7 @@ def _times(column: pa.ChunkedArray) -> Times:
     if not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
         raise ValueError(f"the column 'time' holds {kind}: expected timestamps, or ISO 8601 texts")
     utc = column.cast(pa.timestamp("ns", getattr(kind, "tz", None)))
-    return np.ascontiguousarray(utc.cast(pa.int64()).to_numpy(), np.int64)
+    return np.array(utc.cast(pa.int64()).to_numpy(), np.int64)
 
 
 def _time_of(text: str) -> int:

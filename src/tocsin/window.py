@@ -145,10 +145,10 @@ class Recent(Stateful):
             elif why == windows.LONG_ROWS_FULL:
                 view.enlarge()
                 if keep:
-                    one = slice(first, first + 1)
-                    self._pass(
-                        view, 0, slots[one], times[one], values, codes, False, True, cutoff, born[one], out[:, one]
-                    )
+                    # What it had kept it must not keep again, so this one event is looked at by itself.
+                    one, seen = slice(first, first + 1), np.empty((len(out), 1))
+                    self._pass(view, 0, slots[one], times[one], values, codes, False, True, cutoff, born[one], seen)
+                    out[:, first] = seen[:, 0]
                     first += 1
 
     def _pass(

@@ -12,8 +12,9 @@ import numpy as np
 from tocsin.instant import LONG_AGO, NEVER
 from tocsin.kernels import compiled, inlined
 
-INACTIVE, PENDING, FIRING, RECOVERING, RESOLVED = range(5)
-"""The values of `alert.State`."""
+INACTIVE, PENDING, FIRING, RECOVERING, RESOLVED = (np.int64(state) for state in range(5))
+"""The values of `alert.State`; as typed numbers, so that what takes one is not compiled once for each."""
+REMEMBERED, FORGOTTEN = np.int64(0), np.int64(1)
 
 # An open alert's row: whole numbers, then floats.
 SLOT, STATE, LEVEL, COUNT, SINCE, DEADLINE, FIRED, HEARD, POSITION, TOUCHED = range(10)
@@ -89,7 +90,7 @@ def advance(  # type: ignore[no-untyped-def]
                 e += 1
         if e == count:
             break
-        row, t = row_of[slots[e]], times[e]
+        row, t = np.int64(row_of[slots[e]]), times[e]
         if plain and row < 0 and truths[e] != 1.0 and skips:
             unknown += 1
         elif row >= 0 and steady and truths[e] == 1.0 and rows[row, STATE] == FIRING and rows[row, HEARD] + forget > t:
@@ -125,10 +126,10 @@ def _advance_one(  # type: ignore[no-untyped-def]
             truth, clear = 0.0, AT_ANY_RATE
         elif rule[R_ON_UNKNOWN] == FIRE:
             truth, top = 1.0, max(top, min(1, len(limits)))
-    row = row_of[slot]
+    row = np.int64(row_of[slot])
     if row >= 0:
         _run_timers(row, t - 1, rule, expected_since, row_of, rows, floats, free, touched, moves, move_floats, made)
-        row = row_of[slot]
+        row = np.int64(row_of[slot])
     if truth == truth and (row >= 0 or truth == 1.0):
         if row < 0:
             row = _open(slot, t, row_of, rows, floats, ring_times, free)
@@ -136,7 +137,7 @@ def _advance_one(  # type: ignore[no-untyped-def]
             row, t, truth, clear, value, top, rule, limits, limit_clears, row_of, rows, floats, ring_times,
             ring_values, free, touched, moves, move_floats, made,
         )  # fmt: skip
-        row = row_of[slot]
+        row = np.int64(row_of[slot])
     if row >= 0:
         rows[row, HEARD] = heard[e] if len(heard) else t
         _touch(row, rows, touched)
@@ -248,10 +249,10 @@ def _run_timers(row, upto, rule, expected_since, row_of, rows, floats, free, tou
             return
         if due == rows[row, DEADLINE]:
             to = FIRING if rows[row, STATE] == PENDING else RESOLVED
-            _move(row, due, to, np.nan, 0, row_of, rows, floats, free, touched, moves, move_floats, made)
+            _move(row, due, to, np.nan, REMEMBERED, row_of, rows, floats, free, touched, moves, move_floats, made)
         else:
             to = INACTIVE if rows[row, STATE] == PENDING else RESOLVED
-            _move(row, due, to, np.nan, 1, row_of, rows, floats, free, touched, moves, move_floats, made)
+            _move(row, due, to, np.nan, FORGOTTEN, row_of, rows, floats, free, touched, moves, move_floats, made)
 
 
 @inlined
@@ -291,7 +292,7 @@ def _evaluate(  # type: ignore[no-untyped-def]
         elif rule[R_FOR] == M_OF_N and _count_true(row, rule, ring_times) > 0:
             _look_back(row, rule, rows, floats, ring_times, ring_values)
         else:
-            _move(row, t, INACTIVE, value, 0, row_of, rows, floats, free, touched, moves, move_floats, made)
+            _move(row, t, INACTIVE, value, REMEMBERED, row_of, rows, floats, free, touched, moves, move_floats, made)
         return
     level = rows[row, LEVEL]
     if len(limits):
@@ -302,13 +303,13 @@ def _evaluate(  # type: ignore[no-untyped-def]
             ended = _count_true(row, rule, ring_times) < rule[R_NEEDED]
     if ended:
         if rule[R_KEEP] == 0:
-            _move(row, t, RESOLVED, value, 0, row_of, rows, floats, free, touched, moves, move_floats, made)
+            _move(row, t, RESOLVED, value, REMEMBERED, row_of, rows, floats, free, touched, moves, move_floats, made)
         elif state == FIRING:
-            _move(row, t, RECOVERING, value, 0, row_of, rows, floats, free, touched, moves, move_floats, made)
+            _move(row, t, RECOVERING, value, REMEMBERED, row_of, rows, floats, free, touched, moves, move_floats, made)
             rows[row, DEADLINE] = t + rule[R_KEEP]
     elif state == RECOVERING or level != rows[row, LEVEL]:
         rows[row, LEVEL] = level
-        _move(row, t, FIRING, value, 0, row_of, rows, floats, free, touched, moves, move_floats, made)
+        _move(row, t, FIRING, value, REMEMBERED, row_of, rows, floats, free, touched, moves, move_floats, made)
 
 
 @inlined
@@ -327,10 +328,10 @@ def _hold(  # type: ignore[no-untyped-def]
         _look_back(row, rule, rows, floats, ring_times, ring_values)
     if fires:
         rows[row, LEVEL] = top
-        _move(row, t, FIRING, value, 0, row_of, rows, floats, free, touched, moves, move_floats, made)
+        _move(row, t, FIRING, value, REMEMBERED, row_of, rows, floats, free, touched, moves, move_floats, made)
     elif rows[row, STATE] == INACTIVE:
         rows[row, LEVEL] = min(top, 1)
-        _move(row, t, PENDING, value, 0, row_of, rows, floats, free, touched, moves, move_floats, made)
+        _move(row, t, PENDING, value, REMEMBERED, row_of, rows, floats, free, touched, moves, move_floats, made)
         if rule[R_TIMED]:
             rows[row, DEADLINE] = t + rule[R_DURATION]
 
