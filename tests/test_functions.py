@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from listed import NOON
-from stories import tell
+from stories import feed, tell
 from tocsin import functions
 from tocsin.engine import Engine
 from tocsin.instant import SECOND
@@ -51,15 +50,13 @@ DEFAULT_COVERAGE = {
 
 
 def values_at(
-    exprs: Sequence[str], times: Sequence[float], values: Sequence[float], step: int = 1, **keys: Any
+    exprs: Sequence[str], times: Sequence[float], values: Sequence[float], step: int = 1
 ) -> list[list[float | None]]:
     """What each expression is at every `step`th reading: None where it is unknown.
 
     The alert is always open, so that its newest value tells.
     """
-    named = [
-        {"alert": expr, "expr": f"{expr} > -1e300", "on_unknown": "fire", "min_coverage": 0, **keys} for expr in exprs
-    ]
+    named = [{"alert": expr, "expr": f"{expr} > -1e300", "on_unknown": "fire", "min_coverage": 0} for expr in exprs]
     series = Series()
     engine = Engine(parse_rules(named), series)
     when = NOON + np.round(np.asarray(times) * SECOND).astype(np.int64)
@@ -166,10 +163,52 @@ class TestMissing:
         assert tell("missing(v[60s])", "0:1 60:1 180:1") == "120 firing, 180 resolved"
 
     def test_its_value_is_the_seconds_of_silence(self) -> None:
-        [[fired], [ended]] = [
-            [line.value] for line in feed_of("missing(v[60s])", "0:1 100:1")
-        ]
-        assert (fired, ended) == (60.0, 0.0)
+        assert [move.value for move in feed("missing(v[60s])", "0:1 100:1").transitions] == [60.0, 0.0]
 
     def test_a_reading_at_the_very_time_is_no_silence(self) -> None:
         assert tell("missing(v[60s])", "0:1 60:1") == ""
+
+
+class TestLongWindows:
+    """Above 64 readings a window is put together from two parts; numpy looks at it whole."""
+
+    BY_NUMPY: dict[str, Callable[[Floats, Floats], float]] = {  # noqa: RUF012 (a table, never changed)
+        "avg(v[5m])": lambda _, v: math.fsum(v) / len(v),
+        "change(v[5m])": lambda _, v: v[-1] - v[0],
+        "count(v[5m])": lambda _, v: len(v),
+        "drop(v[5m])": lambda _, v: v.max() - v[-1],
+        "first(v[5m])": lambda _, v: v[0],
+        "last(v[5m])": lambda _, v: v[-1],
+        "max(v[5m])": lambda _, v: v.max(),
+        "median(v[5m])": lambda _, v: float(np.median(v)),
+        "min(v[5m])": lambda _, v: v.min(),
+        "quantile(0.9, v[5m])": lambda _, v: float(np.quantile(v, 0.9)),
+        "rate(v[5m])": lambda t, v: (v[-1] - v[0] + v[:-1][np.diff(v) < 0].sum()) / (t[-1] - t[0]),
+        "rise(v[5m])": lambda _, v: v[-1] - v.min(),
+        "slope(v[5m])": lambda t, v: float((t - t.mean()) @ (v - v.mean()) / ((t - t.mean()) ** 2).sum()),
+        "spread(v[5m])": lambda _, v: float(np.ptp(v)),
+        "stddev(v[5m])": lambda _, v: float(np.std(v)),
+        "sum(v[5m])": lambda _, v: math.fsum(v),
+        "zscore(v[5m])": lambda _, v: (v[-1] - v.mean()) / float(np.std(v)),
+    }
+
+    def test_every_function_with_a_value_is_among_them(self) -> None:
+        assert sorted(expr.split("(")[0] for expr in self.BY_NUMPY) == sorted(
+            name for name in functions.names() if functions.load(name).value and name != "missing"
+        )
+
+    @pytest.mark.parametrize("most", [1.5, 9.0], ids=["hundreds in each", "about sixty-four in each"])
+    def test_numpy_finds_the_same(self, most: float) -> None:
+        """Readings at uneven times, whole half hours of them, seen at every thirteenth."""
+        random = np.random.default_rng(7)
+        times = np.cumsum(random.integers(1, most * 1000, 1500)) / 1000
+        values = random.normal(20, 5, len(times))
+        for place, found in enumerate(values_at(list(self.BY_NUMPY), times, values, step=13)):
+            end = 13 * (place + 1)
+            inside = (times[:end] >= times[end - 1] - 300) & (times[:end] <= times[end - 1])
+            expected = [by_numpy(times[:end][inside], values[:end][inside]) for by_numpy in self.BY_NUMPY.values()]
+            if inside.sum() > 1:
+                assert found == pytest.approx(expected, rel=1e-11, abs=1e-12)
+
+    def test_only_order_statistics_may_cost_more_in_a_longer_window(self) -> None:
+        assert [name for name in functions.names() if functions.load(name).whole_window] == ["median", "quantile"]

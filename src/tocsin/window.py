@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,22 +20,6 @@ Column = npt.NDArray[np.int32]
 _NONE_FLOAT = np.empty(0, np.float64)
 _NONE_INT = np.empty(0, np.int64)
 _NONE_CODE = np.empty(0, np.int32)
-
-NEEDS = {
-    "sum": windows.NEED_SUM,
-    "min": windows.NEED_EXTREMES,
-    "max": windows.NEED_EXTREMES,
-    "resets": windows.NEED_RESETS,
-    "moment2": windows.NEED_MOMENTS | windows.NEED_SUM,
-    "covariance": windows.NEED_LINE | windows.NEED_SUM,
-    "time_moment2": windows.NEED_LINE | windows.NEED_SUM,
-    "coverage": windows.NEED_COVERAGE,
-    "span": windows.NEED_SPAN,
-    "count": windows.NEED_ENDS,
-    "first": windows.NEED_ENDS,
-    "last": windows.NEED_ENDS,
-}
-"""What must be looked at in a window for a summary."""
 
 SUMMARY = {
     "count": windows.COUNT,
@@ -271,11 +255,8 @@ class View:
             windows.quantile(slots, times, recent.meta, recent.time, recent.value, length, q, out[column])
 
 
-def _needs(summaries: Sequence[str] | dict[str, int]) -> int:
-    needs = 0
-    for summary in summaries:
-        needs |= NEEDS[summary]
-    return needs
+def _needs(summaries: Iterable[str]) -> int:
+    return sum(1 << SUMMARY[summary] for summary in summaries)
 
 
 def _suffix_places(needs: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int]:

@@ -28,16 +28,14 @@ COUNT, SUM, MIN, MAX, FIRST, LAST, RESETS, MOMENT2, COVARIANCE, TIME_MOMENT2, SP
 SUMMARIES = 12
 """The columns that may be asked of one window; a place below 0 in `columns` means: not wanted."""
 
-NEED_SUM, NEED_EXTREMES, NEED_RESETS, NEED_MOMENTS, NEED_LINE, NEED_COVERAGE, NEED_SPAN, NEED_ENDS = (
-    1,
-    2,
-    4,
-    8,
-    16,
-    32,
-    64,
-    128,
-)
+# What is asked of a window is a bit for each summary; these belong together.
+NEED_SUM, NEED_MIN, NEED_MAX, NEED_COUNT, NEED_FIRST, NEED_LAST = (
+    1 << SUM, 1 << MIN, 1 << MAX, 1 << COUNT, 1 << FIRST, 1 << LAST,
+)  # fmt: skip
+NEED_RESETS, NEED_MOMENTS, NEED_SPAN, NEED_COVERAGE = 1 << RESETS, 1 << MOMENT2, 1 << SPAN, 1 << COVERAGE
+NEED_LINE = 1 << COVARIANCE | 1 << TIME_MOMENT2
+NEED_EXTREMES = NEED_MIN | NEED_MAX
+NEED_ENDS = NEED_COUNT | NEED_FIRST | NEED_LAST
 NEED_MORE = NEED_RESETS | NEED_MOMENTS | NEED_LINE | NEED_SPAN
 
 DONE, ARENA_FULL, LONG_ROWS_FULL = 0, 1, 2
@@ -166,11 +164,10 @@ def observe(  # type: ignore[no-untyped-def]
                         total += v
                         least = v if v < least else least  # noqa: FURB136 (one instruction; min is four)
                         most = v if v > most else most  # noqa: FURB136
-                    if columns[j, SUM] >= 0:
-                        out[columns[j, SUM], e] = total
-                    if columns[j, MIN] >= 0:
+                    out[columns[j, SUM], e] = total
+                    if need & NEED_MIN:
                         out[columns[j, MIN], e] = least
-                    if columns[j, MAX] >= 0:
+                    if need & NEED_MAX:
                         out[columns[j, MAX], e] = most
                 elif need & NEED_EXTREMES:
                     least, most = value[low], value[low]
@@ -178,12 +175,12 @@ def observe(  # type: ignore[no-untyped-def]
                         v = value[i]
                         least = v if v < least else least  # noqa: FURB136
                         most = v if v > most else most  # noqa: FURB136
-                    if columns[j, MIN] >= 0:
+                    if need & NEED_MIN:
                         out[columns[j, MIN], e] = least
-                    if columns[j, MAX] >= 0:
+                    if need & NEED_MAX:
                         out[columns[j, MAX], e] = most
                 if need & NEED_ENDS:
-                    _ends(columns, j, value, low, high, out, e)
+                    _ends(need, columns, j, value, low, high, out, e)
                 if need & NEED_COVERAGE:
                     covered = False
                     if shared:
@@ -230,13 +227,13 @@ def _look_closer(j, columns, low, high, time, value, out, e):  # type: ignore[no
 
 
 @inlined
-def _ends(columns, j, value, low, high, out, e):  # type: ignore[no-untyped-def]
+def _ends(need, columns, j, value, low, high, out, e):  # type: ignore[no-untyped-def]
     """What is read off a window's ends."""
-    if columns[j, COUNT] >= 0:
+    if need & NEED_COUNT:
         out[columns[j, COUNT], e] = high - low
-    if columns[j, FIRST] >= 0:
+    if need & NEED_FIRST:
         out[columns[j, FIRST], e] = value[low]
-    if columns[j, LAST] >= 0:
+    if need & NEED_LAST:
         out[columns[j, LAST], e] = value[high - 1]
 
 
@@ -366,13 +363,13 @@ def _combine(  # type: ignore[no-untyped-def]
     after = int(floats[P_COUNT])
     before = high - low - after
     joint = high - after
-    if need & NEED_SUM and columns[j, SUM] >= 0:
+    if need & NEED_SUM:
         tail = floats[P_SUM] + floats[P_LOST]
         out[columns[j, SUM], e] = suffixes[place[S_SUM], low] + tail if before else tail
     if need & NEED_EXTREMES:
-        if columns[j, MIN] >= 0:
+        if need & NEED_MIN:
             out[columns[j, MIN], e] = min(floats[P_MIN], suffixes[place[S_MIN], low]) if before else floats[P_MIN]
-        if columns[j, MAX] >= 0:
+        if need & NEED_MAX:
             out[columns[j, MAX], e] = max(floats[P_MAX], suffixes[place[S_MAX], low]) if before else floats[P_MAX]
     if need & NEED_RESETS:
         resets = floats[P_RESETS]
@@ -402,7 +399,7 @@ def _combine(  # type: ignore[no-untyped-def]
                 out[columns[j, COVARIANCE], e] = cov
             if columns[j, TIME_MOMENT2] >= 0:
                 out[columns[j, TIME_MOMENT2], e] = tm2
-    _ends(columns, j, value, low, high, out, e)
+    _ends(need, columns, j, value, low, high, out, e)
     if need & NEED_SPAN:
         out[columns[j, SPAN], e] = (time[high - 1] - time[low]) / SECOND
     if need & NEED_COVERAGE:
