@@ -182,8 +182,7 @@ class Life:
             return
         alert.last = value
         values = [value for time, value in self.evaluated if time >= alert.since and value is not None]
-        if values:
-            alert.peak = {"max": max(values), "min": min(values), "magnitude": max(values, key=abs)}[self.peak_of]
+        alert.peak = peak(self.peak_of, values) if values else None
 
     # the life of an alert
 
@@ -271,6 +270,13 @@ class Life:
             self.alert.until, self.alert, self.state = time, None, "inactive"
         if state == "resolved":
             self.history.clear()
+
+
+def peak(which: str, values: list[float]) -> float:
+    """The largest, the smallest, or the first of those farthest from zero."""
+    if which == "magnitude":
+        return max(values, key=abs)
+    return max(values) if which == "max" else min(values)
 
 
 # what stands in a rule

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cases import Case, Feed
-from oracle import Reading
+from oracle import FORGET_AFTER, Reading
 from tocsin.instant import SECOND
 
 
@@ -30,5 +30,5 @@ def tell(expr: str, text: str, **keys: Any) -> str:
 def feed(expr: str, text: str, *, forget_after: str = "", **keys: Any) -> Feed:
     """The whole story, told to the engine; `for_` is `for`."""
     rule: Mapping[str, Any] = {"alert": "A", "expr": expr, **{key.rstrip("_"): value for key, value in keys.items()}}
-    settings = {"forget_after": round(float(forget_after) * SECOND)} if forget_after else {}
-    return Feed(Case([rule], readings(text), **settings)).finish()
+    remembered = round(float(forget_after) * SECOND) if forget_after else FORGET_AFTER
+    return Feed(Case([rule], readings(text), forget_after=remembered)).finish()

@@ -163,6 +163,11 @@ class TestMemory:
         assert stream.used() <= 2 * 100 * arena.SMALLEST
 
 
+def exact_deviation(values: Floats) -> float:
+    off = values - math.fsum(values) / len(values)
+    return math.sqrt(math.fsum(off * off) / len(values))
+
+
 class TestLongWindows:
     """More than 64 readings: what lies before an edge, and what comes after it."""
 
@@ -235,9 +240,14 @@ class TestLongWindows:
             v = values[end - 600 : end + 1]
             assert found["count"][end] == 601
             assert found["sum"][end] == pytest.approx(math.fsum(v), rel=2.3e-16)  # one unit in the last place
-            mean = math.fsum(v) / 601
-            deviation = math.sqrt(math.fsum((v - mean) ** 2) / 601)
-            assert math.sqrt(found["moment2"][end] / 601) == pytest.approx(deviation, rel=1e-8)
+            assert math.sqrt(found["moment2"][end] / 601) == pytest.approx(exact_deviation(v), rel=1e-7)
+
+    def test_a_deviation_is_as_exact_in_a_long_window_as_in_a_short_one(self) -> None:
+        values = 1e9 + np.random.default_rng(5).normal(0, 1, 2000)
+        for seconds in (60, 600):
+            found = Stream(seconds * SECOND, ["moment2"]).send(np.arange(2000) * SECOND, values)
+            v = values[-seconds - 1 :]
+            assert math.sqrt(found["moment2"][-1] / len(v)) == pytest.approx(exact_deviation(v), rel=1e-12)
 
     def test_a_value_far_out_leaves_nothing_behind(self) -> None:
         """1e18 once: when it has left, sums of small numbers are exact again."""

@@ -23,7 +23,7 @@ from tocsin.alert import Alert, State
 from tocsin.config import rules_from
 from tocsin.engine import Decision
 from tocsin.errors import did_you_mean
-from tocsin.instant import parse_duration, parse_time
+from tocsin.instant import EARLIEST, LATEST, LONG_AGO, parse_duration, parse_time
 from tocsin.node import selectors
 from tocsin.reading import Batch, Codes, Series, Times
 from tocsin.rule import Rule
@@ -33,6 +33,8 @@ Rules = str | Path | Sequence[Mapping[str, Any]]
 Devices = Mapping[str, Mapping[str, str]]
 
 __all__ = ["Engine", "detect"]
+
+_YEARS = "the years 1700 to 2199"
 
 
 def detect(
@@ -93,7 +95,7 @@ class Engine(engine.Engine):
         `batch` is a frame, or None.  The watermark is a time: a datetime (UTC unless it says
         otherwise), ISO 8601 text, or nanoseconds since 1970.
         """
-        return super().process(None if batch is None else self.readings(batch), _nanoseconds(watermark))
+        return super().process(None if batch is None else self.readings(batch), _watermark(watermark))
 
     def readings(self, frame: Any) -> Batch:
         """A frame's readings, in its order; ValueError says what is wrong with it."""
@@ -188,15 +190,25 @@ def _times(column: pa.ChunkedArray) -> Times:
         return np.asarray(known[unique.indices.to_numpy()], np.int64)
     if not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
         raise ValueError(f"the column 'time' holds {kind}: expected timestamps, or ISO 8601 texts")
-    utc = column.cast(pa.timestamp("ns", getattr(kind, "tz", None)))
-    return np.array(utc.cast(pa.int64()).to_numpy(), np.int64)
+    try:
+        utc = column.cast(pa.timestamp("ns", getattr(kind, "tz", None)))
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"the column 'time' holds times outside {_YEARS} ({error})") from None
+    times = np.array(utc.cast(pa.int64()).to_numpy(), np.int64)
+    outside = (times < EARLIEST) | (times >= LATEST)
+    if outside.any():
+        raise ValueError(f"{column[int(np.argmax(outside))]} in the column 'time' lies outside {_YEARS}")
+    return times
 
 
 def _time_of(text: str) -> int:
     try:
-        return parse_time(text)
+        time = parse_time(text)
     except ValueError:
         raise ValueError(f"'{text}' in the column 'time' is not an ISO 8601 time, as in 2024-01-01T00:00:00Z") from None
+    if not EARLIEST <= time < LATEST:
+        raise ValueError(f"'{text}' in the column 'time' lies outside {_YEARS}")
+    return time
 
 
 def _codes(table: pa.Table, series: Series, rules: Sequence[Rule]) -> Codes:
@@ -232,6 +244,14 @@ def _only_metric(rules: Sequence[Rule]) -> str:
             f"the frame has no column 'metric', and the rules speak of {', '.join(metrics)}: add the column"
         )
     return metrics[0]
+
+
+def _watermark(time: int | str | datetime | np.datetime64) -> int:
+    """Nanoseconds of a watermark, which may lie before every event time but not after all of them."""
+    nanoseconds = _nanoseconds(time)
+    if not LONG_AGO <= nanoseconds <= LATEST:
+        raise ValueError(f"the watermark {time} lies outside {_YEARS}")
+    return nanoseconds
 
 
 def _nanoseconds(time: int | str | datetime | np.datetime64) -> int:

@@ -136,7 +136,7 @@ class Group(Stateful):
         self._forgotten = grown(self._forgotten, count, LONG_AGO)
         self._mark = grown(self._mark, count, LONG_AGO)
         self.expected_since = grown(self.expected_since, count, NEVER)
-        self._expect_always(np.arange(first, upto))
+        self._expect_always(first, upto)
         for place, (label, default) in enumerate(self.plan.limits):
             self._given[place] = _read_limits(label, self.keys.series.label_sets, *self._given[place])
             fill = np.nan if default is None else default
@@ -262,26 +262,20 @@ class Group(Stateful):
         slots, times, is_reading = slots[last], times[last], is_reading[last]
         return Instants(slots, times, *self._forget(slots, times, is_reading), limits[:, last])
 
-    def _expect_always(self, codes: npt.NDArray[np.intp]) -> None:
+    def _expect_always(self, first: int, upto: int) -> None:
         """Marks the keys of new series of expected devices, where a key knows no other device."""
-        if not self.keys.series.expected or any(recent.shared for recent in self.recents):
-            return
-        for code in codes.tolist():
-            if self._is_expected(code) and any(recent.slot_of[code] >= 0 for recent in self.recents):
-                self.expected_since[self.keys.slot[code]] = LONG_AGO
+        if self.keys.series.expected and not any(recent.shared for recent in self.recents):
+            new = np.arange(first, upto)
+            heard = np.any([recent.slot_of[new] >= 0 for recent in self.recents], axis=0)
+            self.expected_since[self.keys.slot[new[heard & (self.keys.series.is_expected[new] == 1)]]] = LONG_AGO
 
     def _expect(self, readings: Batch) -> tuple[Codes, Times]:
         """The readings' slots and times; notes since when a key of several devices has heard an expected one."""
         slots = self.keys.slot[readings.code]
         if self.keys.series.expected and any(recent.shared for recent in self.recents):
-            expected = {int(code): self._is_expected(int(code)) for code in np.unique(readings.code)}
-            chosen = np.array([expected[code] for code in readings.code.tolist()], np.bool_)
+            chosen = self.keys.series.is_expected[readings.code] == 1
             np.minimum.at(self.expected_since, slots[chosen], readings.time[chosen])
         return slots, readings.time
-
-    def _is_expected(self, code: int) -> bool:
-        series = self.keys.series
-        return series.devices[series.device[code]] in series.expected
 
     def _forget(self, slots: Codes, times: Times, is_reading: npt.NDArray[np.bool_]) -> tuple[Times, Times]:
         heard, born = np.empty(len(slots), np.int64), np.empty(len(slots), np.int64)

@@ -98,13 +98,23 @@ class DeviceOrder:
 
     def __init__(self, series: Series) -> None:
         self.series = series
+        self._names: npt.NDArray[np.object_] = np.empty(0, object)
+        self._codes: Codes = np.empty(0, np.int32)
         self._ranks: Codes = np.empty(0, np.int32)
 
     def ranks(self) -> Codes:
-        """Of each series: its place in the order of names."""
-        if len(self._ranks) != len(self.series):
-            names = [self.series.describe(code) for code in range(len(self.series))]
-            order = sorted(range(len(names)), key=names.__getitem__)
-            self._ranks = np.empty(len(names), np.int32)
-            self._ranks[order] = np.arange(len(names), dtype=np.int32)
+        """Of each series: its place in the order of names; new ones are put where they belong among the old."""
+        known, count = len(self._codes), len(self.series)
+        if known != count:
+            new = sorted((self._name(code), code) for code in range(known, count))
+            names = np.array([name for name, _ in new], object)
+            places = np.searchsorted(self._names, names)
+            self._names = np.insert(self._names, places, names)
+            self._codes = np.insert(self._codes, places, [code for _, code in new])
+            self._ranks = np.empty(count, np.int32)
+            self._ranks[self._codes] = np.arange(count, dtype=np.int32)
         return self._ranks
+
+    def _name(self, code: int) -> str:
+        device, metric, _ = self.series.describe(code)
+        return f"{device}\0{metric}"

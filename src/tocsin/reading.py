@@ -58,7 +58,7 @@ class Series:
         self._label_codes: dict[Labels, int] = {}
         self._codes: dict[int, int] = {}
         self._identities: dict[int, int] = {}
-        self._columns = np.empty((4, 1024), np.int32)
+        self._columns = np.empty((5, 1024), np.int32)
         self._count = 0
 
     def __len__(self) -> int:
@@ -86,6 +86,11 @@ class Series:
         Series that differ in their labels alone share it.
         """
         return self._columns[3, : self._count]
+
+    @property
+    def is_expected(self) -> Codes:
+        """Of each series: 1 if its device is expected, else 0."""
+        return self._columns[4, : self._count]
 
     @property
     def identities(self) -> int:
@@ -139,7 +144,7 @@ class Series:
             if place == self._columns.shape[1]:
                 self._columns = np.concatenate([self._columns, np.empty_like(self._columns)], axis=1)
             identity = self._identities.setdefault(_packed(device, metric, 0), len(self._identities))
-            self._columns[:, place] = (device, metric, labels, identity)
+            self._columns[:, place] = (device, metric, labels, identity, self.devices[device] in self.expected)
             self._count += 1
         return code
 

@@ -21,10 +21,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.codecs import TimeSettings, zone_of
-from tocsin.instant import SECOND
+from tocsin.instant import EARLIEST, LATEST, SECOND
 from tocsin.reading import Times
 
-READ, BLANK, UNREADABLE, TWICE, SKIPPED = range(5)
+READ, BLANK, UNREADABLE, TWICE, SKIPPED, OUTSIDE = range(6)
 """What became of a written time."""
 
 States = npt.NDArray[np.uint8]
@@ -32,7 +32,7 @@ Mask = npt.NDArray[np.bool_]
 
 _MINUTE = 60 * SECOND
 _SPAN = 9_200_000_000 * SECOND
-"""Times from 1678 to 2261 fit into int64 nanoseconds; what lies outside is no time of a reading."""
+"""Times from 1678 to 2261 fit into int64 nanoseconds."""
 _DIGITS = {"unix_s": 9, "unix_ms": 6, "unix_us": 3, "unix_ns": 0}
 _UNIT_NAMES = {"unix_s": "seconds", "unix_ms": "milliseconds", "unix_us": "microseconds", "unix_ns": "nanoseconds"}
 _ISO = re.compile(
@@ -68,6 +68,8 @@ class Clock:
             return "the time is blank"
         if state == UNREADABLE:
             return f"'{text}' is not {_expected(self._settings.format)}"
+        if state == OUTSIDE:
+            return f"'{text}' lies outside the years 1700 to 2199"
         fault = "happens twice" if state == TWICE else "is skipped"
         return (
             f"'{text}' {fault} in {self._settings.zone}, where the clock is changed: "
@@ -76,8 +78,7 @@ class Clock:
 
     def _distinct(self, texts: pa.Array) -> tuple[Times, States]:
         times, local, states = self._parse(texts)
-        outside = np.abs(times) > _SPAN
-        states[(states == READ) & outside] = UNREADABLE
+        states[(states == READ) & ((times < EARLIEST) | (times >= LATEST))] = OUTSIDE
         if self._zone is not None:
             self._to_utc(times, states, local & (states == READ), self._zone)
         states[pc.equal(texts, "").to_numpy(zero_copy_only=False)] = BLANK

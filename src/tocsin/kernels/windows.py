@@ -12,7 +12,8 @@ nor on how readings were batched.
     ────────────┼──────────────────┼────────────────┼────────────────┼──▶
                                    └──── suffix ────┘└─── prefix ────┘
 
-Centred moments of the two parts are combined as in Chan, Golub and LeVeque (1983).
+Centred moments of the two parts are combined as in Chan, Golub and LeVeque (1983).  Each part's values are
+taken from an anchor of its own, its reading nearest the edge, so that no digits go to a large mean.
 """
 
 import numpy as np
@@ -44,8 +45,8 @@ DONE, ARENA_FULL, LONG_ROWS_FULL = 0, 1, 2
 # A long window's running part: whole numbers, then floats.
 EDGE, HINT, NEXT, PREFIX_PREVIOUS, MOVED = 0, 1, 2, 3, 4
 LONG_INTEGERS = 5
-P_SUM, P_LOST, P_MIN, P_MAX, P_RESETS, P_COUNT, P_MEAN, P_M2, P_TIME, P_COV, P_TM2 = range(11)
-LONG_FLOATS = 11
+P_SUM, P_LOST, P_MIN, P_MAX, P_RESETS, P_COUNT, P_ANCHOR, P_MEAN, P_M2, P_TIME, P_COV, P_TM2 = range(12)
+LONG_FLOATS = 12
 # The same of its finished part, one column each beside the arena.
 S_SUM, S_MIN, S_MAX, S_RESETS, S_MEAN, S_M2, S_TIME, S_COV, S_TM2 = range(9)
 SUFFIXES = 9
@@ -287,6 +288,7 @@ def _sum_backwards(need, time, value, previous, shared, low, high, edge, suffixe
     total, lost, least, most, resets = 0.0, 0.0, np.inf, -np.inf, 0.0
     count, mean, m2, when, cov, tm2 = 0, 0.0, 0.0, 0.0, 0.0, 0.0
     earliest = 2**63 - 1
+    anchor = value[high - 1] if high > low else 0.0
     for i in range(high - 1, low - 1, -1):
         v = value[i]
         if need & NEED_SUM:
@@ -304,16 +306,16 @@ def _sum_backwards(need, time, value, previous, shared, low, high, edge, suffixe
             suffixes[place[S_RESETS], i] = resets
         if need & (NEED_MOMENTS | NEED_LINE):
             count += 1
-            off = v - mean
+            off = v - anchor - mean
             mean += off / count
-            m2 += off * (v - mean)
+            m2 += off * (v - anchor - mean)
             suffixes[place[S_MEAN], i] = mean
             suffixes[place[S_M2], i] = m2
             if need & NEED_LINE:
                 clock = (time[i] - edge) / SECOND
                 away = clock - when
                 when += away / count
-                cov += away * (v - mean)
+                cov += away * (v - anchor - mean)
                 tm2 += away * (clock - when)
                 suffixes[place[S_TIME], i] = when
                 suffixes[place[S_COV], i] = cov
@@ -338,8 +340,11 @@ def _sum_onwards(need, time, value, previous, shared, low, high, edge, integers,
             floats[P_MAX] = max(floats[P_MAX], v)
         if need & NEED_RESETS and floats[P_COUNT] > 0 and v < value[i - 1]:
             floats[P_RESETS] += value[i - 1]
+        if floats[P_COUNT] == 0.0:
+            floats[P_ANCHOR] = v
         floats[P_COUNT] += 1.0
         if need & (NEED_MOMENTS | NEED_LINE):
+            v -= floats[P_ANCHOR]
             off = v - floats[P_MEAN]
             floats[P_MEAN] += off / floats[P_COUNT]
             floats[P_M2] += off * (v - floats[P_MEAN])
@@ -380,7 +385,9 @@ def _combine(  # type: ignore[no-untyped-def]
         out[columns[j, RESETS], e] = resets
     if need & (NEED_MOMENTS | NEED_LINE):
         share = before * (after / (before + after))
-        apart = floats[P_MEAN] - suffixes[place[S_MEAN], low] if before else 0.0
+        apart = 0.0
+        if before:
+            apart = (floats[P_ANCHOR] - value[joint - 1]) + (floats[P_MEAN] - suffixes[place[S_MEAN], low])
         if columns[j, MOMENT2] >= 0:
             m2 = floats[P_M2]
             if before:
