@@ -99,7 +99,7 @@ class Silence(Stateful):
 class Group(Stateful):
     """Rules of one plan, the selections that they look at, and the lives of their alerts."""
 
-    state = ("expected_since", "_newest", "_forgotten", "_mark", "_limits")
+    state = ("expected_since", "_newest", "_forgotten", "_mark", "_limits", "_limits_since")
 
     def __init__(
         self, rules: Sequence[Rule], keys: Keys, recent_of: Callable[[Selector], Recent], forget_after: int
@@ -114,6 +114,7 @@ class Group(Stateful):
         # What a key was before it was forgotten can be seen only if staleness reaches back further.
         remembers = forget_after >= self.recents[0].staleness
         self.direct = len(chosen) == 1 and not self.recents[0].shared and not self.silences and remembers
+        self.direct = self.direct and not self.plan.limits  # they are forgotten with their key
         self.sole = self.recents[0] if self.direct else None
         self.keeps = False
         self.cutoff = LONG_AGO
@@ -127,6 +128,7 @@ class Group(Stateful):
         self._forgotten = _NO_TIMES
         self._mark = _NO_TIMES
         self._limits = [np.empty(0) for _ in self.plan.limits]
+        self._limits_since = [_NO_TIMES for _ in self.plan.limits]
         self._given = [(np.empty(0), np.empty(0, np.bool_)) for _ in self.plan.limits]
 
     def extend(self, first: int, upto: int) -> None:
@@ -137,10 +139,10 @@ class Group(Stateful):
         self._mark = grown(self._mark, count, LONG_AGO)
         self.expected_since = grown(self.expected_since, count, NEVER)
         self._expect_always(first, upto)
-        for place, (label, default) in enumerate(self.plan.limits):
+        for place, (label, _) in enumerate(self.plan.limits):
             self._given[place] = _read_limits(label, self.keys.series.label_sets, *self._given[place])
-            fill = np.nan if default is None else default
-            self._limits[place] = grown(self._limits[place], count, fill)
+            self._limits[place] = grown(self._limits[place], count, np.nan)
+            self._limits_since[place] = grown(self._limits_since[place], count, LONG_AGO)
         for silence in self.silences:
             silence.heard = grown(silence.heard, count, LONG_AGO)
             if len(silence.silent_since):
@@ -154,7 +156,9 @@ class Group(Stateful):
         for recent in self.recents:
             slots = [slot for slot in (int(recent.slot_of[code]) for code in codes) if slot >= 0]
             self.expected_since[slots] = LONG_AGO
-            self._follow_limits(*self._labelled([code for code in codes if recent.slot_of[code] >= 0]))
+            heard = np.array([code for code in codes if recent.slot_of[code] >= 0], np.intp)
+            first = np.full(len(heard), LONG_AGO + 1)
+            self._follow_limits(self.keys.slot[heard], first, self.keys.series.labels[heard], first - 1)
             for silence in self.silences:
                 if silence.recent is recent:
                     silence.expected = slots
@@ -189,8 +193,8 @@ class Group(Stateful):
         for recent in self.recents:
             chosen |= recent.slot_of[decided.code] >= 0
         slots, times = self._expect(decided.take(chosen))
-        self._forget(slots, times, np.ones(len(slots), np.bool_))
-        self._follow_limits(slots, self.keys.series.labels[decided.code[chosen]])
+        _, born = self._forget(slots, times, np.ones(len(slots), np.bool_))
+        self._follow_limits(slots, times, self.keys.series.labels[decided.code[chosen]], born)
         for silence in self.silences:
             slots = silence.recent.slot_of[decided.code]
             gaps_ended(slots[slots >= 0], decided.time[slots >= 0], silence.heard, _NO_TIMES, silence.length, NEVER)
@@ -237,8 +241,7 @@ class Group(Stateful):
         inputs = self.plan.new_inputs(len(slots))
         recent.observe(view, slots, times, values, codes, self.keeps, True, self.cutoff, _NO_TIMES, inputs)
         view.quantiles(slots, times, inputs)
-        limits = self._follow_limits(slots, self.keys.series.labels[codes]) if self.plan.limits else _NO_LIMITS
-        return Instants(slots, times, _NO_TIMES, _NO_TIMES, limits), inputs
+        return Instants(slots, times, _NO_TIMES, _NO_TIMES, _NO_LIMITS), inputs
 
     def _instants(self, ready: Batch, decided: int, watermark: int) -> Instants:
         """Each key and time once: where a selected series has a reading, or a silence falls due."""
@@ -249,18 +252,18 @@ class Group(Stateful):
         label_sets = self.keys.series.labels[ready.code[chosen]]
         is_reading = np.ones(len(slots), np.bool_)
         for silence in self.silences:
-            heard = silence.recent.slot_of[ready.code]
-            due_slots, due_times = silence.due(heard[heard >= 0], ready.time[heard >= 0], decided, watermark)
+            own = silence.recent.slot_of[ready.code]
+            due_slots, due_times = silence.due(own[own >= 0], ready.time[own >= 0], decided, watermark)
             slots, times = np.concatenate([due_slots, slots]), np.concatenate([due_times, times])
             is_reading = np.concatenate([np.zeros(len(due_slots), np.bool_), is_reading])
             label_sets = np.concatenate([np.full(len(due_slots), -1, np.int32), label_sets])
         if self.silences:
             order = np.argsort(times, kind="stable")
             slots, times, is_reading, label_sets = slots[order], times[order], is_reading[order], label_sets[order]
-        limits = self._follow_limits(slots, label_sets)
+        heard, born = self._forget(slots, times, is_reading)
+        limits = self._follow_limits(slots, times, label_sets, born)
         last = last_of_each(slots, times, self._mark)
-        slots, times, is_reading = slots[last], times[last], is_reading[last]
-        return Instants(slots, times, *self._forget(slots, times, is_reading), limits[:, last])
+        return Instants(slots[last], times[last], heard[last], born[last], limits[:, last])
 
     def _expect_always(self, first: int, upto: int) -> None:
         """Marks the keys of new series of expected devices, where a key knows no other device."""
@@ -293,16 +296,13 @@ class Group(Stateful):
             view.quantiles(slots, times, inputs)
         return inputs
 
-    def _labelled(self, codes: Sequence[int]) -> tuple[Codes, Codes]:
-        """The slots and label sets of some series."""
-        places = np.array(codes, np.intp)
-        return self.keys.slot[places], self.keys.series.labels[places]
-
-    def _follow_limits(self, slots: Codes, label_sets: Codes) -> npt.NDArray[np.float64]:
+    def _follow_limits(self, slots: Codes, times: Times, label_sets: Codes, born: Times) -> npt.NDArray[np.float64]:
         """The limits at each event, and from then on; a text that is no number makes a limit unknown."""
         found = np.empty((len(self.plan.limits), len(slots)))
-        for place, (numbers, given) in enumerate(self._given):
-            follow_limits(slots, label_sets, numbers, given, self._limits[place], found[place])
+        for place, ((_, default), (numbers, given)) in enumerate(zip(self.plan.limits, self._given, strict=True)):
+            state = self._limits[place], self._limits_since[place]
+            unless = np.nan if default is None else default
+            follow_limits(slots, times, label_sets, born, numbers, given, unless, *state, found[place])
         return found
 
 

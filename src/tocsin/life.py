@@ -321,7 +321,7 @@ def _buffers() -> tuple[Rows, Floats]:
 
 
 def _known(number: float) -> float | None:
-    return number if number == number else None
+    return number + 0.0 if number == number else None  # never -0.0
 
 
 def _or_nan(number: float | None) -> float:

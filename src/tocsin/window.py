@@ -34,6 +34,7 @@ SUMMARY = {
     "time_moment2": windows.TIME_MOMENT2,
     "span": windows.SPAN,
     "coverage": windows.COVERAGE,
+    "deviation": windows.DEVIATION,
 }
 
 
@@ -265,7 +266,7 @@ def _suffix_places(needs: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64],
         (windows.NEED_SUM, (windows.S_SUM,)),
         (windows.NEED_EXTREMES, (windows.S_MIN, windows.S_MAX)),
         (windows.NEED_RESETS, (windows.S_RESETS,)),
-        (windows.NEED_MOMENTS | windows.NEED_LINE, (windows.S_MEAN, windows.S_M2)),
+        (windows.NEED_CENTRED, (windows.S_MEAN, windows.S_M2)),
         (windows.NEED_LINE, (windows.S_TIME, windows.S_COV, windows.S_TM2)),
     )
     places = np.full((len(needs), windows.SUFFIXES + 1), -1, np.int64)

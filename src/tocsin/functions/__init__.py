@@ -53,7 +53,7 @@ class Window:
     """What a function may ask of its window: every attribute is a `Term`.
 
     count, sum, min, max, first, last · resets (sum of the values just before a fall) ·
-    moment2 (sum of squared deviations from the mean) · covariance and time_moment2 (centred, time in
+    deviation (of the newest value from the mean) · moment2 (sum of squared deviations from the mean) · covariance and time_moment2 (centred, time in
     seconds) · span (seconds from oldest to newest) · silence (seconds since the newest) ·
     length (of the window, seconds) · quantile(q)
     """
@@ -65,6 +65,7 @@ class Window:
     first = Term("summary", ("first",))
     last = Term("summary", ("last",))
     resets = Term("summary", ("resets",))
+    deviation = Term("summary", ("deviation",))
     moment2 = Term("summary", ("moment2",))
     covariance = Term("summary", ("covariance",))
     time_moment2 = Term("summary", ("time_moment2",))

@@ -3,7 +3,7 @@
 from tocsin.functions import Function
 
 FUNCTION = Function(
-    value=lambda window: (window.last - window.sum / window.count) / (window.moment2 / window.count).sqrt(),
+    value=lambda window: window.deviation / (window.moment2 / window.count).sqrt(),
     coverage=0.9,
     ordered=True,
 )

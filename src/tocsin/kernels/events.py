@@ -81,12 +81,13 @@ def forget(slots, times, is_reading, newest, forgotten, expected_since, forget_a
 
 
 @compiled
-def follow_limits(slots, label_sets, numbers, given, limits, out):  # type: ignore[no-untyped-def]
-    """At each event the limit of its key: that of the newest reading whose labels give one.
+def follow_limits(slots, times, label_sets, born, numbers, given, default, limits, since, out):  # type: ignore[no-untyped-def]
+    """At each event the limit of its key: that of the newest reading whose labels give one, else the default.
 
-    `label_sets` is the place of each event's labels in `numbers` and `given`, below 0 without a reading.
+    `label_sets` is the place of each event's labels in `numbers` and `given`, below 0 without a reading;
+    `since` is when each key was given its limit, which is forgotten with the key.
     """
     for e in range(len(slots)):
         if label_sets[e] >= 0 and given[label_sets[e]]:
-            limits[slots[e]] = numbers[label_sets[e]]
-        out[e] = limits[slots[e]]
+            limits[slots[e]], since[slots[e]] = numbers[label_sets[e]], times[e]
+        out[e] = limits[slots[e]] if since[slots[e]] > born[e] else default

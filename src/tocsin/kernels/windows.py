@@ -25,8 +25,8 @@ from tocsin.kernels.arena import AT, BEFORE, LIVE, MOVES, NEWEST, ROOM, SHIFT, S
 FEW = 64
 """Up to so many readings a window is scanned."""
 
-COUNT, SUM, MIN, MAX, FIRST, LAST, RESETS, MOMENT2, COVARIANCE, TIME_MOMENT2, SPAN, COVERAGE = range(12)
-SUMMARIES = 12
+COUNT, SUM, MIN, MAX, FIRST, LAST, RESETS, MOMENT2, COVARIANCE, TIME_MOMENT2, SPAN, COVERAGE, DEVIATION = range(13)
+SUMMARIES = 13
 """The columns that may be asked of one window; a place below 0 in `columns` means: not wanted."""
 
 # What is asked of a window is a bit for each summary; these belong together.
@@ -34,10 +34,11 @@ NEED_SUM, NEED_MIN, NEED_MAX, NEED_COUNT, NEED_FIRST, NEED_LAST = (
     1 << SUM, 1 << MIN, 1 << MAX, 1 << COUNT, 1 << FIRST, 1 << LAST,
 )  # fmt: skip
 NEED_RESETS, NEED_MOMENTS, NEED_SPAN, NEED_COVERAGE = 1 << RESETS, 1 << MOMENT2, 1 << SPAN, 1 << COVERAGE
-NEED_LINE = 1 << COVARIANCE | 1 << TIME_MOMENT2
+NEED_LINE, NEED_DEVIATION = 1 << COVARIANCE | 1 << TIME_MOMENT2, 1 << DEVIATION
+NEED_CENTRED = NEED_MOMENTS | NEED_LINE | NEED_DEVIATION
 NEED_EXTREMES = NEED_MIN | NEED_MAX
 NEED_ENDS = NEED_COUNT | NEED_FIRST | NEED_LAST
-NEED_MORE = NEED_RESETS | NEED_MOMENTS | NEED_LINE | NEED_SPAN
+NEED_MORE = NEED_RESETS | NEED_CENTRED | NEED_SPAN
 
 DONE, ARENA_FULL, LONG_ROWS_FULL = 0, 1, 2
 """Why the pass stopped: the caller makes room and goes on from where it stopped."""
@@ -201,15 +202,15 @@ def observe(  # type: ignore[no-untyped-def]
 def _look_closer(j, columns, low, high, time, value, out, e):  # type: ignore[no-untyped-def]
     """What few rules ask of a short window: moments, line, resets and span."""
     count = high - low
-    mean, when = 0.0, 0.0
+    newest, behind, when = value[high - 1], 0.0, 0.0
     for i in range(low, high):
-        mean += value[i]
+        behind += newest - value[i]
         when += (time[i] - time[low]) / SECOND
-    mean /= count
+    behind /= count
     when /= count
     moment, covariance, time_moment, resets = 0.0, 0.0, 0.0, 0.0
     for i in range(low, high):
-        off, away = value[i] - mean, (time[i] - time[low]) / SECOND - when
+        off, away = behind - (newest - value[i]), (time[i] - time[low]) / SECOND - when
         moment += off * off
         covariance += off * away
         time_moment += away * away
@@ -221,6 +222,8 @@ def _look_closer(j, columns, low, high, time, value, out, e):  # type: ignore[no
         out[columns[j, COVARIANCE], e] = covariance
     if columns[j, TIME_MOMENT2] >= 0:
         out[columns[j, TIME_MOMENT2], e] = time_moment
+    if columns[j, DEVIATION] >= 0:
+        out[columns[j, DEVIATION], e] = behind
     if columns[j, RESETS] >= 0:
         out[columns[j, RESETS], e] = resets
     if columns[j, SPAN] >= 0:
@@ -304,7 +307,7 @@ def _sum_backwards(need, time, value, previous, shared, low, high, edge, suffixe
             if i + 1 < high and value[i + 1] < v:
                 resets += v
             suffixes[place[S_RESETS], i] = resets
-        if need & (NEED_MOMENTS | NEED_LINE):
+        if need & NEED_CENTRED:
             count += 1
             off = v - anchor - mean
             mean += off / count
@@ -343,7 +346,7 @@ def _sum_onwards(need, time, value, previous, shared, low, high, edge, integers,
         if floats[P_COUNT] == 0.0:
             floats[P_ANCHOR] = v
         floats[P_COUNT] += 1.0
-        if need & (NEED_MOMENTS | NEED_LINE):
+        if need & NEED_CENTRED:
             v -= floats[P_ANCHOR]
             off = v - floats[P_MEAN]
             floats[P_MEAN] += off / floats[P_COUNT]
@@ -383,11 +386,19 @@ def _combine(  # type: ignore[no-untyped-def]
             if after and value[joint] < value[joint - 1]:
                 resets += value[joint - 1]
         out[columns[j, RESETS], e] = resets
-    if need & (NEED_MOMENTS | NEED_LINE):
+    if need & NEED_CENTRED:
         share = before * (after / (before + after))
         apart = 0.0
         if before:
             apart = (floats[P_ANCHOR] - value[joint - 1]) + (floats[P_MEAN] - suffixes[place[S_MEAN], low])
+        if need & NEED_DEVIATION:
+            newest, behind = value[high - 1], 0.0
+            if after:
+                behind = ((newest - floats[P_ANCHOR]) - floats[P_MEAN]) * (after / (before + after))
+            if before:
+                lag = (newest - value[joint - 1]) - suffixes[place[S_MEAN], low]
+                behind += lag * (before / (before + after))
+            out[columns[j, DEVIATION], e] = behind
         if columns[j, MOMENT2] >= 0:
             m2 = floats[P_M2]
             if before:
