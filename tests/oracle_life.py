@@ -204,7 +204,7 @@ class Life:
         hold = self.rule.hold
         if isinstance(hold, ForReadings):
             counted = self.history[-hold.of :]
-            if hold.needed == hold.of:
+            if hold.in_a_row:
                 falses = [place for place, (_, test) in enumerate(counted) if not test]
                 counted = counted[falses[-1] + 1 :] if falses else counted
             trues = [when for when, test in counted if test]

@@ -163,7 +163,7 @@ def rules(
         rule["for"] = f"{draw(st.integers(1, 4))} readings"
     elif hold == "some":
         of = draw(st.integers(2, 5))
-        rule["for"] = f"{draw(st.integers(1, of - 1))} of {of} readings"
+        rule["for"] = f"{draw(st.integers(1, of))} of {of} readings"
     if draw(st.booleans()):
         rule["keep_firing_for"] = draw(st.sampled_from(DURATIONS))
     if draw(st.booleans()):

@@ -70,7 +70,7 @@ class TestKeys:
         ("text", "hold"),
         [
             ("90s", ForDuration(90 * UNITS["s"])),
-            ("3 readings", ForReadings(3, 3)),
+            ("3 readings", ForReadings(3, 3, in_a_row=True)),
             ("3 of 5 readings", ForReadings(3, 5)),
             ("3 of 3 readings", ForReadings(3, 3)),
             ("1 of 2 readings", ForReadings(1, 2)),

@@ -23,10 +23,15 @@ class ForDuration:
 
 @dataclass(frozen=True, slots=True)
 class ForReadings:
-    """`for: 3 of 5 readings`: true at so many of the last evaluations; `3 readings` is 3 of 3."""
+    """`for: 3 of 5 readings`: true at so many of the last evaluations; `3 readings` are three in a row.
+
+    Three in a row begin anew with the first that is false, where three of three stay pending while
+    one of the last three is true.
+    """
 
     needed: int
     of: int
+    in_a_row: bool = False
 
 
 Hold = ForDuration | ForReadings
@@ -41,7 +46,7 @@ def parse_hold(text: object) -> Hold | None:
     if not 1 <= needed <= of <= _MOST:
         expected = f"expected 'M of N readings' with M from 1 to N, and N at most {_MOST}"
         raise ConfigError(f"'{text}' can never come true: {expected}")
-    return ForReadings(needed, of) if of > 1 else None
+    return ForReadings(needed, of, in_a_row=match[1] is None) if of > 1 else None
 
 
 def parse_timer(text: object) -> int:

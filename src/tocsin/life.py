@@ -301,8 +301,8 @@ def _numbers(rule: Rule, forget_after: int, timed: bool) -> npt.NDArray[np.int64
         case ForDuration(nanoseconds):
             numbers[kernel.R_FOR], numbers[kernel.R_DURATION] = kernel.DURATION, nanoseconds
             numbers[kernel.R_TIMED] = timed
-        case ForReadings(needed, of):
-            numbers[kernel.R_FOR] = kernel.CONSECUTIVE if needed == of else kernel.M_OF_N
+        case ForReadings(needed, of, in_a_row):
+            numbers[kernel.R_FOR] = kernel.CONSECUTIVE if in_a_row else kernel.M_OF_N
             numbers[kernel.R_NEEDED], numbers[kernel.R_OF] = needed, of
     numbers[kernel.R_KEEP] = rule.keep_firing_for
     numbers[kernel.R_FORGET] = forget_after
