@@ -194,7 +194,7 @@ class Recent(Stateful):
 
     def _enlarge(self) -> None:
         # Far more than is used at first: memory that nobody has touched costs nothing.
-        used, size = int(self.top[0]), max(2 * len(self.time), 3 * arena.SMALLEST * len(self.meta), 1024)
+        used, size = int(self.top[0]), max(2 * len(self.time), 8 * arena.SMALLEST * len(self.meta), 1024)
         self.time = _enlarged(self.time, used, size)
         self.value = _enlarged(self.value, used, size)
         if self.shared:
