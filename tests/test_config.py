@@ -316,3 +316,10 @@ def test_mistakes_in_rules_alone_have_their_place_too(tmp_path: Path) -> None:
         rules_from("")
     with pytest.raises(SetupError, match="there is no such file"):
         rules_from(tmp_path / "none.yaml")
+
+
+def test_a_limit_that_is_no_number_would_leave_its_device_unwatched(tmp_path: Path) -> None:
+    text = GOOD.replace('drop(temp_f{device="smoker"}[2m30s]) > 15', 'temp_f > limit("max", 75)')
+    (told,) = mistakes(tmp_path, text + "devices:\n  smoker: {max: 300}\n  food-a: {max: hot}\n")
+    assert told.startswith("p.yaml:13:")
+    assert "the label 'max' of device 'food-a' is a limit of a rule, and 'hot' is no number" in told

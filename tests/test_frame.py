@@ -232,7 +232,16 @@ class TestDetect:
         }
         rules = "- {alert: Both, expr: temp > 80 and humidity > 0}"
         assert tocsin.detect(frame, rules).num_rows == 1
-        assert tocsin.detect(frame, rules, staleness="59s").num_rows == 0
+        with pytest.warns(UserWarning, match="rule 'Both' was unknown in all of its 2 evaluations"):
+            assert tocsin.detect(frame, rules, staleness="59s").num_rows == 0
+
+    def test_a_rule_that_no_reading_matches_is_told(self) -> None:
+        frame = {"device": ["a"], "metric": ["temperature"], "time": at(0), "value": [90.0]}
+        with pytest.warns(UserWarning, match="rule 'Hot' was never evaluated"):
+            assert tocsin.detect(frame, "- {alert: Hot, expr: temp > 80}").num_rows == 0
+
+    def test_nothing_at_all_gives_an_empty_table(self) -> None:
+        assert tocsin.detect({"device": [], "time": [], "value": []}, HOT).num_rows == 0
 
     def test_of_the_same_reading_twice_the_first_counts(self) -> None:
         frame = {"device": ["a"] * 3, "time": at(0, 0, 0), "value": [90.0, 90.0, 10.0]}

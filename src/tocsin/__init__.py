@@ -16,6 +16,10 @@ __all__ = ["Engine", "__version__", "detect"]
 __version__ = "0.1.0"
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     """The Python face, imported when it is first asked for: the command line seldom needs it."""
     if name in ("Engine", "detect"):

@@ -8,6 +8,7 @@ Nothing is opened here but the file itself and a CSV of devices: `check` works o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -167,6 +168,7 @@ def _assemble(path: Path, file: File, rules: list[Rule], document: Document) -> 
         return None
     metrics, labels = metrics_given(codec), labels_given(codec, devices)
     document.errors.extend(_unknown_words(rules, metrics, labels, document))
+    document.errors.extend(_bad_limits(rules, devices, document))
     return Config(
         file=path,
         name=file.pipeline,
@@ -234,6 +236,25 @@ def _unknown_in(
             for matcher in selector.matchers:
                 if matcher.label not in labels:
                     yield selector.at, _unknown("label", matcher.label, labels)
+
+
+def _bad_limits(
+    rules: list[Rule], devices: Mapping[str, Mapping[str, str]], document: Document
+) -> Iterator[ConfigError]:
+    """A limit that is no number would leave its device unwatched."""
+    trees = [tree for rule in rules for tree, _, _ in rule.written()]
+    limits = {piece.label for tree in trees for piece in expression.walk(tree) if isinstance(piece, expression.Limit)}
+    for device, own in devices.items():
+        for label in sorted(limits & own.keys()):
+            try:
+                known = math.isfinite(float(own[label]))
+            except ValueError:
+                known = False
+            if not known:
+                message = (
+                    f"the label '{label}' of device '{device}' is a limit of a rule, and '{own[label]}' is no number"
+                )
+                yield ConfigError(message, document.place(("devices", device, label)) or document.place(("devices",)))
 
 
 def _useless_limits(rules: list[Rule], labels: frozenset[str]) -> Iterator[str]:

@@ -28,7 +28,8 @@ _REMEDIES = {
     "put the value in quotes, or indent it under its key",
     "unexpected end of stream": "a quote that is never closed",
     "expected ',' or ']'": "a list that is never closed: expected ',' or ']'",
-    "expected ',' or '}'": "a mapping that is never closed: expected ',' or '}'",
+    "expected ',' or '}'": "a mapping that is never closed, or a value with brackets in it: put an expression on one line in quotes, "
+    "as in {alert: A, expr: 'avg(temp[10m]) > 80'}",
     "could not find expected ':'": "expected 'key: value'",
     "expected <block end>": "this line is not indented like the ones it belongs to",
     "undefined alias": "an alias (*name) without its anchor (&name)",

@@ -9,6 +9,7 @@ column is a label.  A blank value is no reading.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -53,7 +54,8 @@ def detect(
     order of since, and the columns rule, key (a struct of labels), since, fired, until, state, level,
     value, peak, last and reason; an alert that never fired is there only with `pending`.
 
-    Raises ConfigError for a mistake in the rules and ValueError for one in the frame.
+    Raises ConfigError for a mistake in the rules (SetupError if their file is not there) and ValueError
+    for one in the frame; warns of a rule that no reading matched, or that was always unknown.
     """
     found = Engine(rules, devices=devices, staleness=staleness, forget_after=forget_after)
     readings = found.readings(frame)
@@ -63,6 +65,11 @@ def detect(
     ended = found.process(readings, watermark.end()).alerts
     alerts = [alert for alert in ended if alert.until is not None] + found.open_alerts()
     alerts.sort(key=lambda alert: (alert.since, alert.rule, alert.key))
+    for rule, (evaluations, unknown) in found.counts().items() if len(readings) else ():
+        if not evaluations:
+            warnings.warn(f"rule '{rule}' was never evaluated: no reading matched what it selects", stacklevel=2)
+        elif unknown == evaluations:
+            warnings.warn(f"rule '{rule}' was unknown in all of its {evaluations:,} evaluations", stacklevel=2)
     return table_of([alert for alert in alerts if pending or alert.fired is not None], found.rules)
 
 
@@ -180,6 +187,8 @@ def _is_reading(value: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _times(column: pa.ChunkedArray) -> Times:
     kind = column.type
+    if len(column) == 0:
+        return np.empty(0, np.int64)
     if pa.types.is_integer(kind):
         raise ValueError(
             "the column 'time' holds plain numbers: convert it to timestamps first, so that the unit is said"

@@ -36,6 +36,8 @@ def simulate(
 
 def demo() -> None:
     """Cook for a day in some seconds, and see the alerts."""
+    from tocsin.cli.progress import announce_compiling
     from tocsin.demo import main
 
+    announce_compiling()
     main()

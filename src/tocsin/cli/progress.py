@@ -49,7 +49,7 @@ class _Once(event.Listener):
     def on_start(self, _event: event.Event) -> None:
         if not self._said:
             self._said = True
-            say("Compiling for this machine; only the first run does, for some seconds.")
+            say("Compiling for this machine, for some seconds; only the first run with such rules does.")
 
     def on_end(self, _event: event.Event) -> None:
         """Nothing to tell."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tocsin.cli.arguments import AsJson, Pending, PipelineFile
+from tocsin.cli.status import UNUSABLE
 from tocsin.cli.terminal import give, give_json, give_table, say
 from tocsin.errors import SetupError
 
@@ -124,6 +125,12 @@ def _end(config: Config, outcome: Outcome, stopped: str, dead_letters: str) -> N
         say("warning: `notify` is kept for later: this version tells nobody")
     for warning in outcome.stats.warnings():
         say(f"warning: {warning}")
+    if outcome.stats.rejects and not outcome.stats.readings:
+        say(
+            "error: nothing could be read. Mend `source`, then take a new store or use `tocsin replay`: "
+            "`run` has saved that it has been through these lines"
+        )
+        raise typer.Exit(UNUSABLE)
 
 
 def _summary(name: str, stats: Stats) -> str:

@@ -78,7 +78,7 @@ def _row(alert: Alert) -> tuple[str, ...]:
         key_of(alert.key),
         format_time(alert.since),
         "" if alert.until is None else format_duration((alert.until - alert.since) // SECOND * SECOND),
-        f"{state} ({alert.level})" if alert.level else state,
+        f"{state} ({told})" if (told := alert.reason or alert.level) else state,
         number_of(alert.value),
         number_of(alert.peak),
     )
