@@ -424,7 +424,7 @@ def test_the_version_and_help_are_told() -> None:
 
 def test_a_file_of_which_nothing_can_be_read_is_a_mistake(here: Path) -> None:
     """A wrong time format spoils every line; exit 0 would hide it."""
-    (here / "readings.csv").write_text("time,device,value\nnoon,a,1\nevening,a,2\n", encoding="utf-8")
+    (here / "readings.csv").write_text("time,device,temp\nnoon,a,1\nevening,a,2\n", encoding="utf-8")
     found = tocsin("run", "p.yaml")
     assert found.exit_code == 78
     assert "error: nothing could be read. Mend `source`, then take a new store or use `tocsin replay`" in found.stderr
