@@ -428,3 +428,13 @@ def test_a_file_of_which_nothing_can_be_read_is_a_mistake(here: Path) -> None:
     found = tocsin("run", "p.yaml")
     assert found.exit_code == 78
     assert "error: nothing could be read. Mend `source`, then take a new store or use `tocsin replay`" in found.stderr
+
+
+def test_a_replay_is_not_put_beside_alerts_of_rules_as_they_once_were(here: Path) -> None:
+    assert tocsin("run", "p.yaml").exit_code == 0
+    edit(here / "p.yaml", "> 80", "> 79")
+    found = tocsin("replay", "p.yaml")
+    assert found.exit_code == 78
+    assert "holds alerts of rules that have been edited since" in found.stderr
+    assert tocsin("replay", "p.yaml", "--no-store").exit_code == 0
+    assert tocsin("replay", "p.yaml", "--store", "sqlite:///other.db").exit_code == 0

@@ -40,7 +40,7 @@ class Keys:
     def find(self, key: Labels) -> int:
         """The slot of a key that an alert had, given now if its series has not been heard of yet."""
         if self._by_device:
-            return self.series.devices.index(dict(key).get("device", ""))
+            return self.series.device_code(dict(key).get("device", ""))
         return self._slots[key]
 
     def labels(self, slot: int) -> Labels:

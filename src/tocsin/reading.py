@@ -125,6 +125,10 @@ class Series:
             np.int32,
         )
 
+    def device_code(self, device: str) -> int:
+        """The place of a known device in `devices`; KeyError if it has no series yet."""
+        return self._device_codes[device]
+
     def describe(self, code: int) -> tuple[str, str, Labels]:
         """Device, metric and labels of a series, for people."""
         return (

@@ -83,6 +83,8 @@ def replay(
 
     `speed` is a multiple of real time, None as fast as it goes.  A replay that was stopped puts nothing.
     """
+    if store is not None:
+        store.refuse_other_rules({rule.name: rule.fingerprint for rule in parts.rules})
     found = MemoryStore()
     pipeline = parts.pipeline(found)
     with Stop() as stop:

@@ -7,7 +7,7 @@ page read, and how a replay puts in what it found.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from tocsin.record import Reject
 from tocsin.stores import DeadLetter, Life, sqlite
 from tocsin.stores.alert_rows import put_alerts
 from tocsin.stores.rows import alert_of, dead_letter_row, execute_many, transition_of
-from tocsin.stores.tables import VERSION, about, alerts, dead_letters, metadata, transitions
+from tocsin.stores.tables import VERSION, about, alerts, checkpoints, dead_letters, metadata, transitions
 
 if TYPE_CHECKING:
     from tocsin.reading import Series
@@ -55,6 +55,18 @@ class SqlStore:
         with sqlite.explained(self.url, StoreError), sqlite.immediate(self._engine).begin() as connection:
             put_dead_letters(connection, letters)
             put_alerts(connection, lives)
+
+    def refuse_other_rules(self, fingerprints: Mapping[str, str]) -> None:
+        """SetupError if alerts of rules as they once were are here: a replay would put others beside them."""
+        with self._looking() as connection:
+            changed = connection.execute(select(alerts.c.id).where(alerts.c.reason == "rule changed").limit(1)).first()
+            told = [json.loads(rules) for rules in connection.execute(select(checkpoints.c.rules)).scalars()]
+        other = [name for rules in told for name, (known, *_) in rules.items() if fingerprints.get(name) != known]
+        if changed or other:
+            raise SetupError(
+                f"{self.url} holds alerts of rules that have been edited since, and a replay would put others beside "
+                "them: replay with --no-store, or with --store and a new file"
+            )
 
     def alerts(self, pending: bool = False) -> list[Alert]:
         """The alerts in order of since; those that never fired only if asked for."""
