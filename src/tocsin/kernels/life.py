@@ -182,7 +182,7 @@ def _judge(e, truths, clears, value, rule, limits):  # type: ignore[no-untyped-d
     return (1.0 if top > 0 else 0.0), 0.0, top
 
 
-@inlined
+@compiled
 def _open(slot, t, row_of, rows, floats, ring_times, free):  # type: ignore[no-untyped-def]
     """A row for a new alert; `free` is a stack, its height first."""
     row = free[free[0]]
@@ -197,7 +197,7 @@ def _open(slot, t, row_of, rows, floats, ring_times, free):  # type: ignore[no-u
     return row
 
 
-@inlined
+@compiled
 def _move(row, t, to, value, forgotten, row_of, rows, floats, free, touched, moves, move_floats, made):  # type: ignore[no-untyped-def]
     """Writes one move down and makes it; the row is given back where the alert ends."""
     n = made[0]
@@ -240,7 +240,7 @@ def _next_timer(row, rule, expected_since, rows):  # type: ignore[no-untyped-def
     return due
 
 
-@inlined
+@compiled
 def _run_timers(row, upto, rule, expected_since, row_of, rows, floats, free, touched, moves, move_floats, made):  # type: ignore[no-untyped-def]
     """Runs the timers of one open alert that are due at `upto` or before, in their order."""
     while rows[row, SLOT] >= 0:
@@ -255,7 +255,7 @@ def _run_timers(row, upto, rule, expected_since, row_of, rows, floats, free, tou
             _move(row, due, to, np.nan, FORGOTTEN, row_of, rows, floats, free, touched, moves, move_floats, made)
 
 
-@inlined
+@compiled
 def _evaluate(  # type: ignore[no-untyped-def]
     row, t, truth, clear, value, top, rule, limits, limit_clears, row_of, rows, floats, ring_times, ring_values,
     free, touched, moves, move_floats, made,
@@ -312,7 +312,7 @@ def _evaluate(  # type: ignore[no-untyped-def]
         _move(row, t, FIRING, value, REMEMBERED, row_of, rows, floats, free, touched, moves, move_floats, made)
 
 
-@inlined
+@compiled
 def _hold(  # type: ignore[no-untyped-def]
     row, t, value, top, rule, row_of, rows, floats, ring_times, ring_values, free, touched, moves, move_floats, made
 ):
@@ -336,7 +336,7 @@ def _hold(  # type: ignore[no-untyped-def]
             rows[row, DEADLINE] = t + rule[R_DURATION]
 
 
-@inlined
+@compiled
 def _fall_or_rise(value, level, top, clear, rule, limits, limit_clears):  # type: ignore[no-untyped-def]
     """(level, whether the alert ends) after an evaluation of a rule with levels: only the current one latches."""
     if top > level:
@@ -362,7 +362,7 @@ def _count_true(row, rule, ring_times):  # type: ignore[no-untyped-def]
     return count
 
 
-@inlined
+@compiled
 def _look_back(row, rule, rows, floats, ring_times, ring_values):  # type: ignore[no-untyped-def]
     """Before firing, since and peak move on with the oldest true evaluation among the last N."""
     since = NEVER
