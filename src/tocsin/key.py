@@ -38,7 +38,7 @@ class Keys:
         self._count = len(self._labels)
 
     def find(self, key: Labels) -> int:
-        """The slot of a key that an alert had, given now if its series has not been heard of yet."""
+        """The slot of a key that an alert had; KeyError if none of its series is known."""
         if self._by_device:
             return self.series.device_code(dict(key).get("device", ""))
         return self._slots[key]
