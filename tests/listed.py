@@ -68,7 +68,9 @@ class ListedSource:
             if row[2] != row[2]
         ]
         good = [row for row in rows if row[2] == row[2]]
-        return Decoded(batch_of(good, self._series), rejects, {"file": "rows", "line": self._next + 1}, size=len(rows))
+        place = {"file": "rows", "line": self._next + 1}
+        lines = [line for line, row in enumerate(rows, first) if row[2] == row[2]]
+        return Decoded(batch_of(good, self._series), rejects, place, len(rows), lambda row: lines[row])
 
     def close(self) -> None:
         pass

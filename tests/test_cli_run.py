@@ -85,6 +85,7 @@ def test_a_file_that_goes_backwards_breaks_after_the_first_reading_and_says_how_
     found = tocsin("replay", "p.yaml", "--no-store")
     assert (found.exit_code, found.stdout) == (1, "")
     assert "sort: true" in found.stderr
+    assert "readings.csv:9: time goes backwards: the reading of b, temp_c at 2023-12-31T00:06:00Z" in found.stderr
     edit(here / "p.yaml", "readings.csv,", "readings.csv, sort: true,")
     assert tocsin("replay", "p.yaml", "--no-store").exit_code == 0
 

@@ -101,13 +101,15 @@ def backwards(newest: int, batch: Batch, flags: Flags, decoded: Sequence[Decoded
     ahead = np.maximum.accumulate(np.where(late, newest, batch.time))
     first = int(np.argmax(late))
     ends = np.cumsum([len(part.batch) for part in decoded])
-    position = decoded[int(np.searchsorted(ends, first, side="right"))].position
+    place = int(np.searchsorted(ends, first, side="right"))
+    part = decoded[place]
+    where = part.position.get("file", "the source"), part.line_of(first - int(ends[place]) + len(part.batch))
     device, metric, _ = batch.series.describe(int(batch.code[first]))
     second = UNITS["s"]
     lateness = -(-int((ahead - batch.time)[late].max()) // second) * second
     return (
-        f"{position.get('file', 'the source')}: time goes backwards before line {position.get('line', '?')}: the reading of "
-        f"{device}, {metric} at {format_time(int(batch.time[first]))} comes after one at {format_time(int(ahead[first]))}. "
+        f"{':'.join(str(known) for known in where if known)}: time goes backwards: the reading of {device}, {metric} "
+        f"at {format_time(int(batch.time[first]))} comes after one at {format_time(int(ahead[first]))}. "
         "Nothing of this part of the file was saved. Put `sort: true` under `source`, to put the file in order first, or "
         f"`lateness: {format_duration(max(lateness, second))}` or more at the top, to wait so long for readings that come late"
     )

@@ -14,7 +14,8 @@ made it reads it, except for these keys, which every position of a file has:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -46,9 +47,11 @@ class Decoded:
     """What a record held: readings in log order, rejects in the order of their lines.
 
     Save both together with `position`, and reading goes on just after them.  `size` is how many bytes were read for it.
+    `line_of` finds the line of a reading by its place in the batch; it reads the source again, so it is for messages.
     """
 
     batch: Batch
     rejects: list[Reject]
     position: Position
     size: int = 0
+    line_of: Callable[[int], int | None] = field(default=lambda _: None, compare=False)

@@ -8,20 +8,25 @@ of one time stay in the order of their lines.  Its positions count the readings 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tocsin import codecs
-from tocsin.codecs import CodecSettings
+from tocsin.codecs import CodecSettings, Decoder
 from tocsin.connectors import file as connector
 from tocsin.connectors.file import FileSettings
-from tocsin.errors import EndOfInput, SetupError
-from tocsin.record import Decoded, Position
+from tocsin.errors import EndOfInput, SetupError, TocsinError
+from tocsin.record import Decoded, Position, Record
 
 if TYPE_CHECKING:
     from tocsin.reading import Series
 
 STEP = 100_000
 """How many readings of a sorted file are given at a time."""
+_BETWEEN = b" \t\r\n,[]"
+"""What stands between the values of a JSON file."""
 
 
 def open_source(file: FileSettings, codec: CodecSettings, series: Series) -> DecodingSource:
@@ -38,7 +43,7 @@ class DecodingSource:
     def __init__(self, file: FileSettings, codec: CodecSettings, series: Series) -> None:
         self.bounded = not file.follow
         self._path = file.path
-        self._series = series
+        self._codec = codec
         self._decoder = codecs.decoder(codec, series)
         self._source = connector.Source(file, self._decoder.whole)
 
@@ -61,11 +66,25 @@ class DecodingSource:
     def poll(self, timeout: float = 0.0) -> Decoded | None:
         """The next readings and rejects, None if there is nothing now; raises EndOfInput when all is read."""
         records = self._source.poll(timeout=timeout)
-        return self._decoder.decode(records[0]) if records else None
+        if not records:
+            return None
+        return replace(self._decoder.decode(records[0]), line_of=partial(self._line_of, records[0].place))
 
     def close(self) -> None:
         """Let go of the file; a poll that waits ends."""
         self._source.close()
+
+    def _line_of(self, place: Position, row: int) -> int | None:
+        """The line of the reading number `row` after a position, from 0; None if the file is no longer what it was."""
+        from tocsin.reading import Series
+
+        decoder = codecs.decoder(self._codec, Series())
+        with closing(connector.Source(FileSettings(self._path), decoder.whole)) as again, suppress(TocsinError):
+            again.open(place)
+            decoder.begin(again.head, self._path)
+            if again.fresh == (place["offset"] == 0):
+                return _line_of(_records(again), row, decoder)
+        return None
 
     def _check(self, head: bytes) -> None:
         if self.bounded and not head.strip():
@@ -113,6 +132,42 @@ class SortedSource(DecodingSource):
             yield Decoded(
                 step, rejects if start == 0 else [], position, sum(part.size for part in parts) if start == given else 0
             )
+
+
+def _records(source: connector.Source) -> Iterator[Record]:
+    while True:
+        yield from source.poll()
+
+
+def _line_of(records: Iterator[Record], row: int, decoder: Decoder) -> int:
+    """The line of the reading number `row` of these records; raises EndOfInput if they have fewer."""
+    while row >= (count := len(decoder.decode(record := next(records)).batch)):
+        row -= count
+    return _line_in(record, row, decoder)
+
+
+def _line_in(record: Record, row: int, decoder: Decoder) -> int:
+    """The same in one record, which is cut in two around the reading until a single line is left."""
+    data, place = record.data, record.place
+    while cut := _middle(data, decoder.whole):
+        count = len(decoder.decode(Record(data[:cut], place, place)).batch)
+        if row < count:
+            data = data[:cut]
+        else:
+            place = {**place, "line": place["line"] + data.count(b"\n", 0, cut), "offset": place["offset"] + cut}
+            data, row = data[cut:], row - count
+    before = data[: len(data) - len(data.lstrip(_BETWEEN))]
+    return int(place["line"]) + before.count(b"\n")
+
+
+def _middle(data: bytes, whole: Callable[[bytes], int]) -> int:
+    """Where to cut some lines (or values) in two, as near to the middle as may be; 0 if there is only one."""
+    rest = len(data) // 2
+    while rest:
+        if cut := whole(data[: len(data) - rest]):
+            return cut
+        rest //= 2
+    return 0
 
 
 def _all_of(poll: Callable[[], Decoded | None]) -> Iterator[Decoded]:

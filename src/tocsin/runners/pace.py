@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -56,7 +57,8 @@ class Pace:
         while given < len(times) and not self._stopped():
             due = int(np.searchsorted(times, self._now(), side="right"))
             if due > given:
-                yield [replace(block, batch=block.batch.take(slice(given, due)), rejects=rejects)]
+                line_of = partial(_line_after, block, given)
+                yield [replace(block, batch=block.batch.take(slice(given, due)), rejects=rejects, line_of=line_of)]
                 given, rejects = due, []
             else:
                 time.sleep(BEAT)
@@ -65,3 +67,7 @@ class Pace:
         assert self._zero is not None
         wall, event = self._zero
         return event + int((time.monotonic() - wall) * self._speed * SECOND)
+
+
+def _line_after(block: Decoded, given: int, row: int) -> int | None:
+    return block.line_of(given + row)
