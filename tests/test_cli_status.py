@@ -17,7 +17,7 @@ def test_mistakes_are_told_on_stderr_one_a_line_with_78(here: Path) -> None:
         found = tocsin(*command, "p.yaml")
         assert (found.exit_code, found.stdout) == (78, "")
         lines = found.stderr.splitlines()
-        assert [line.split(" ")[0] for line in lines] == ["p.yaml:5:22:", "p.yaml:6:10:"]
+        assert [line.split(" ")[0] for line in lines] == ["p.yaml:5:22:", "p.yaml:6:5:"]
         assert "Did you mean 'for'?" in lines[1]
 
 

@@ -196,6 +196,16 @@ def test_a_missing_csv_of_devices_is_told_where_the_file_names_it(tmp_path: Path
         ("rules:", "devices: {a: 3}\nrules:", "p.yaml:8:14: `devices.a`: expected the device's labels, as in"),
         ("rules:", "devices: {a: {b: [c]}}\nrules:", "p.yaml:8:18: `devices.a.b`: expected a text, not a list"),
         ("rules:", "notify: x\nrules:", "p.yaml:8:9: `notify`: expected a list"),
+        (
+            "rules:\n  - alert: S",
+            "rules:\n  - colour: red\n    alert: S",
+            "p.yaml:9:5: rule 'SmokerDrop': a rule has no key 'colour'.",
+        ),
+        (
+            "expr: drop(",
+            "levels: {low: {abvoe: 5}}\n    expr: drop(",
+            "p.yaml:10:20: rule 'SmokerDrop': levels: a level has no key 'abvoe'. Did you mean 'above'?",
+        ),
         ("drop(", "dorp(", "p.yaml:10:11: rule 'SmokerDrop': there is no function 'dorp'. Did you mean 'drop'?"),
         ("drop(temp_f", "drop(temp_c", "p.yaml:10:16: rule 'SmokerDrop': the source gives no metric 'temp_c'. Did you"),
         ("{device=", "{devise=", "p.yaml:10:16: rule 'SmokerDrop': the source gives no label 'devise'. Did you"),

@@ -151,7 +151,11 @@ def _rules_of_file(document: Document) -> list[Rule]:
 def _rules_at(document: Document, above: Steps) -> list[Rule]:
     rules = document.value if not above else document.value["rules"]
     try:
-        return parse_rules(rules, lambda steps: document.place((*above, *steps)))
+        return parse_rules(
+            rules,
+            lambda steps: document.place((*above, *steps)),
+            lambda steps: document.place_of_key((*above, *steps)),
+        )
     except ConfigErrors as found:
         document.errors.extend(found.errors)
     except ConfigError as found:

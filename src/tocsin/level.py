@@ -23,11 +23,12 @@ class Level:
 
 
 class LevelMistake(ConfigError):
-    """What is wrong with the levels; `steps` lead from there to the value."""
+    """What is wrong with the levels; `steps` lead from there to the value, or with `in_key` to a key that is wrong itself."""
 
-    def __init__(self, message: str, *steps: str) -> None:
+    def __init__(self, message: str, *steps: str, in_key: bool = False) -> None:
         super().__init__(message)
         self.steps = steps
+        self.in_key = in_key
 
 
 def parse_levels(given: object) -> tuple[tuple[Level, ...], bool]:
@@ -52,7 +53,7 @@ def _level(name: str, settings: object) -> tuple[Level, bool]:
     for key in settings:
         if key not in _KEYS:
             near = did_you_mean(str(key), _KEYS) or " Expected above or below, and clear."
-            raise LevelMistake(f"a level has no key '{key}'.{near}", name, str(key))
+            raise LevelMistake(f"a level has no key '{key}'.{near}", name, str(key), in_key=True)
     sides = [side for side in ("above", "below") if settings.get(side) is not None]
     if len(sides) != 1:
         raise LevelMistake(f"expected either above or below, {_USAGE}", name)

@@ -126,10 +126,13 @@ def partition_labels(rules: Sequence[Rule]) -> tuple[str, ...]:
     return tuple(label for label in first if all(label in rule.by for rule in rules))
 
 
-def parse_rules(rules: Sequence[Mapping[str, Any]], place_of: PlaceOf | None = None) -> list[Rule]:
+def parse_rules(
+    rules: Sequence[Mapping[str, Any]], place_of: PlaceOf | None = None, place_of_key: PlaceOf | None = None
+) -> list[Rule]:
     """The rules of one file, checked; raises ConfigErrors with every mistake in them.
 
-    `place_of` gives the place of a value by the steps that lead to it, as in (3, "levels", "warning", "above").
+    `place_of` gives the place of a value by the steps that lead to it, as in (3, "levels", "warning", "above"),
+    and `place_of_key` that of the key before it.
     """
     if isinstance(rules, str | Mapping) or not isinstance(rules, Sequence):
         raise ConfigErrors([ConfigError("expected a list of rules, each beginning with '- alert: NAME'")])
@@ -137,7 +140,7 @@ def parse_rules(rules: Sequence[Mapping[str, Any]], place_of: PlaceOf | None = N
     found: list[Rule] = []
     names: set[str] = set()
     for number, given in enumerate(rules):
-        entry = _Entry(number, given, place_of or (lambda _: None))
+        entry = _Entry(number, given, place_of or _nowhere, place_of_key or place_of or _nowhere)
         rule = entry.rule()
         if entry.name in names:
             entry.fail("another rule has this name already: each alert belongs to one rule, so choose another", "alert")
@@ -149,13 +152,18 @@ def parse_rules(rules: Sequence[Mapping[str, Any]], place_of: PlaceOf | None = N
     return found
 
 
+def _nowhere(_steps: tuple[str | int, ...]) -> None:
+    """Rules that come from a program stand in no file."""
+
+
 class _Entry:
     """One rule as the user gave it, and the mistakes found in it so far."""
 
-    def __init__(self, number: int, given: object, place_of: PlaceOf) -> None:
+    def __init__(self, number: int, given: object, place_of: PlaceOf, place_of_key: PlaceOf) -> None:
         self.errors: list[ConfigError] = []
         self._number = number
         self._place_of = place_of
+        self._place_of_key = place_of_key
         self._given: dict[str, Any] = {}
         self.name = ""
         if not isinstance(given, Mapping):
@@ -187,10 +195,11 @@ class _Entry:
         self._check_devices(rule)
         return None if self.errors else rule
 
-    def fail(self, message: str, *steps: str) -> None:
-        """Note a mistake at the value to which the steps lead."""
+    def fail(self, message: str, *steps: str, in_key: bool = False) -> None:
+        """Note a mistake at the value to which the steps lead, or in the key before it."""
         about = f"{steps[0]}: " if steps and steps[0] in KEYS else ""
-        self._note(ConfigError(about + message, self._place(*steps)))
+        place = self._place_of_key if in_key else self._place_of
+        self._note(ConfigError(about + message, place((self._number, *steps))))
 
     def _note(self, error: ConfigError) -> None:
         name = f"rule '{self.name}'" if self.name else f"rule number {self._number + 1}"
@@ -213,7 +222,7 @@ class _Entry:
         for key in self._given:
             if key not in KEYS:
                 near = did_you_mean(key, KEYS) or f" There are: {', '.join(KEYS)}."
-                self.fail(f"a rule has no key '{key}'.{near}", key)
+                self.fail(f"a rule has no key '{key}'.{near}", key, in_key=True)
         if not self.name:
             self.fail("expected a name for the alert, as in 'alert: TooHot'", "alert")
         if "expr" not in self._given:
@@ -226,7 +235,8 @@ class _Entry:
         try:
             return read(self._given[key])
         except ConfigError as error:
-            self.fail(error.message, key, *(error.steps if isinstance(error, LevelMistake) else ()))
+            steps, in_key = (error.steps, error.in_key) if isinstance(error, LevelMistake) else ((), False)
+            self.fail(error.message, key, *steps, in_key=in_key)
         return cast(T, default)
 
     def _expression(self, key: str) -> Node | None:
