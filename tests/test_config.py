@@ -246,6 +246,40 @@ def test_every_mistake_is_told_at_once_in_the_order_of_the_file(tmp_path: Path) 
     assert lines == ["p.yaml:4:61:", "p.yaml:10:11:", "p.yaml:11:11:", "p.yaml:12:1:"]
 
 
+def test_a_mistake_of_one_kind_hides_none_of_another(tmp_path: Path) -> None:
+    """Keys, kinds, expressions and words are looked at in one run, beside each other and in one rule."""
+    text = GOOD.replace("pipeline: smart-smoker", "lateness: 5x\npipelin: p") + (
+        "    fro: 3m\n"
+        "  - {alert: B, expr: temp_c > 1, colour: red, by: [device, sit]}\n"
+        "  - {alert: C, expr: temp_f, for: soon}\n"
+        "  - {expr: temp_k > 1}\n"
+    )
+    told = [line.split(": ", 1) for line in mistakes(tmp_path, text)]
+    assert [(place, message[:40]) for place, message in told] == [
+        ("p.yaml:1:1", "`pipeline` is missing. Name of the pipel"),
+        ("p.yaml:1:11", "`lateness`: '5x' is not a duration: expe"),
+        ("p.yaml:2:1", "there is no key 'pipelin' here. Did you "),
+        ("p.yaml:12:5", "rule 'SmokerDrop': a rule has no key 'fr"),
+        ("p.yaml:13:22", "rule 'B': the source gives no metric 'te"),
+        ("p.yaml:13:34", "rule 'B': a rule has no key 'colour'. Th"),
+        ("p.yaml:13:60", "rule 'B': the source gives no label 'sit"),
+        ("p.yaml:14:22", "rule 'C': expr: this is a number and nev"),
+        ("p.yaml:14:35", "rule 'C': for: 'soon' is not a duration:"),
+        ("p.yaml:15:5", "rule number 4: alert: expected a name fo"),
+        ("p.yaml:15:12", "rule number 4: the source gives no metri"),
+    ]
+
+
+def test_where_the_source_or_the_devices_are_wrong_no_word_of_a_rule_is_called_unknown(tmp_path: Path) -> None:
+    text = GOOD.replace("temp_f{device", "temp_c{sit").replace("> 15", "> limit('most')")
+    for old, new in (
+        ("  file:", "  fiel: x\n  file:"),
+        ("rules:", "devices: none.csv\nrules:"),
+        ("rules:", "devices: [a]\nrules:"),
+    ):
+        assert len(mistakes(tmp_path, text.replace(old, new, 1))) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -8,22 +8,20 @@ Nothing is opened here but the file itself and a CSV of devices: `check` works o
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tocsin import expression
 from tocsin.advice import advise
 from tocsin.codecs import CodecSettings
 from tocsin.connectors.file import FileSettings
 from tocsin.document import Document, Steps
-from tocsin.errors import ConfigError, ConfigErrors, Place, SetupError, did_you_mean
-from tocsin.expression import mistake
+from tocsin.errors import ConfigError, ConfigErrors, Place, SetupError
 from tocsin.inputs import codec_settings, devices_in, labels_given, metrics_given
-from tocsin.rule import Rule, parse_rules
+from tocsin.rule import Rule, parse_rules, read_rules
 from tocsin.shape import File, fill, is_text
+from tocsin.words import bad_limits, unknown_words, useless_limits
 
 if TYPE_CHECKING:
     from tocsin.runners.local import Parts
@@ -55,7 +53,7 @@ class Config:
 
     def advice(self) -> list[str]:
         """What is allowed but can hardly be meant, a sentence each."""
-        told = [*advise(self.rules, staleness=self.staleness), *_useless_limits(self.rules, self.labels)]
+        told = [*advise(self.rules, staleness=self.staleness), *useless_limits(self.rules, self.labels)]
         if self.notify:
             told.append("`notify` is kept for later: this version tells nobody")
         return told
@@ -105,7 +103,7 @@ def rules_from(rules: str | Path | Sequence[Mapping[str, Any]]) -> list[Rule]:
         document.errors.append(ConfigError("there is no rule here: expected a list of rules", document.place(())))
     if document.errors:
         raise _all(document.errors)
-    return found
+    return list(found.values())
 
 
 def store_url(text: str, base: Path) -> str:
@@ -142,44 +140,40 @@ def _all(errors: list[ConfigError]) -> ConfigErrors:
     return ConfigErrors(sorted(errors, key=order))
 
 
-def _rules_of_file(document: Document) -> list[Rule]:
+def _rules_of_file(document: Document) -> dict[int, Rule]:
     _expect_mapping(document)
     rules = document.value.get("rules")
-    return _rules_at(document, ("rules",)) if isinstance(rules, list) and rules else []
+    return _rules_at(document, ("rules",)) if isinstance(rules, list) and rules else {}
 
 
-def _rules_at(document: Document, above: Steps) -> list[Rule]:
-    rules = document.value if not above else document.value["rules"]
-    try:
-        return parse_rules(
-            rules,
-            lambda steps: document.place((*above, *steps)),
-            lambda steps: document.place_of_key((*above, *steps)),
-        )
-    except ConfigErrors as found:
-        document.errors.extend(found.errors)
-    except ConfigError as found:
-        document.errors.append(found)
-    return []
+def _rules_at(document: Document, above: Steps) -> dict[int, Rule]:
+    found, errors = read_rules(
+        document.value if not above else document.value["rules"],
+        lambda steps: document.place((*above, *steps)),
+        lambda steps: document.place_of_key((*above, *steps)),
+    )
+    document.errors.extend(errors)
+    return found
 
 
-def _assemble(path: Path, file: File, rules: list[Rule], document: Document) -> Config | None:
+def _assemble(path: Path, file: File, rules: Mapping[int, Rule], document: Document) -> Config | None:
+    """The pipeline; None if that cannot be told.  Words are looked up even beside other mistakes."""
     base = path.parent
     codec = codec_settings(file.source, document)
     devices = _devices(file, base, document)
     store = _store(file, base, document)
-    if codec is None or document.errors:
+    if codec is None or devices is None:
         return None
     metrics, labels = metrics_given(codec), labels_given(codec, devices)
-    document.errors.extend(_unknown_words(rules, metrics, labels, document))
-    document.errors.extend(_bad_limits(rules, devices, document))
+    document.errors.extend(unknown_words(rules, metrics, labels, document))
+    document.errors.extend(bad_limits(rules.values(), devices, document))
     return Config(
         file=path,
         name=file.pipeline,
         source=FileSettings(str(base / file.source.file), file.source.follow, file.source.sort),
         codec=codec,
         store=store,
-        rules=rules,
+        rules=list(rules.values()),
         lateness=file.lateness or 0,
         idle_after=file.idle_after,
         max_future=file.max_future,
@@ -192,7 +186,7 @@ def _assemble(path: Path, file: File, rules: list[Rule], document: Document) -> 
     )
 
 
-def _devices(file: File, base: Path, document: Document) -> dict[str, dict[str, str]]:
+def _devices(file: File, base: Path, document: Document) -> dict[str, dict[str, str]] | None:
     if not isinstance(file.devices, str):
         return file.devices
     try:
@@ -201,7 +195,7 @@ def _devices(file: File, base: Path, document: Document) -> dict[str, dict[str, 
         document.errors.append(error)
     except SetupError as error:
         document.errors.append(ConfigError(f"`devices`: {error}", document.place(("devices",))))
-    return {}
+    return None
 
 
 def _store(file: File, base: Path, document: Document) -> str:
@@ -210,68 +204,3 @@ def _store(file: File, base: Path, document: Document) -> str:
     except ValueError as error:
         document.errors.append(ConfigError(f"`store`: {error}", document.place(("store",))))
         return ""
-
-
-def _unknown_words(
-    rules: list[Rule], metrics: frozenset[str] | None, labels: frozenset[str], document: Document
-) -> Iterator[ConfigError]:
-    """Metrics and labels that the rules name and the source never gives."""
-    for number, rule in enumerate(rules):
-        who = f"rule '{rule.name}': "
-        for place, label in enumerate(rule.by):
-            if label not in labels:
-                steps = ("rules", number, "by", place)
-                yield ConfigError(who + _unknown("label", label, labels), document.place(steps))
-        for tree, text, begin in rule.written():
-            for at, message in _unknown_in(tree, metrics, labels):
-                yield mistake(who + message, text, at, begin)
-
-
-def _unknown_in(
-    tree: expression.Node, metrics: frozenset[str] | None, labels: frozenset[str]
-) -> Iterator[tuple[int, str]]:
-    for piece in expression.walk(tree):
-        if isinstance(piece, expression.Limit) and piece.label not in labels and piece.default is None:
-            yield piece.at, _unknown("label", piece.label, labels)
-        if isinstance(piece, expression.Newest | expression.Call):
-            selector = piece.selector
-            if metrics is not None and selector.metric not in metrics:
-                yield selector.at, _unknown("metric", selector.metric, metrics)
-            for matcher in selector.matchers:
-                if matcher.label not in labels:
-                    yield selector.at, _unknown("label", matcher.label, labels)
-
-
-def _bad_limits(
-    rules: list[Rule], devices: Mapping[str, Mapping[str, str]], document: Document
-) -> Iterator[ConfigError]:
-    """A limit that is no number would leave its device unwatched."""
-    trees = [tree for rule in rules for tree, _, _ in rule.written()]
-    limits = {piece.label for tree in trees for piece in expression.walk(tree) if isinstance(piece, expression.Limit)}
-    for device, own in devices.items():
-        for label in sorted(limits & own.keys()):
-            try:
-                known = math.isfinite(float(own[label]))
-            except ValueError:
-                known = False
-            if not known:
-                message = (
-                    f"the label '{label}' of device '{device}' is a limit of a rule, and '{own[label]}' is no number"
-                )
-                yield ConfigError(message, document.place(("devices", device, label)) or document.place(("devices",)))
-
-
-def _useless_limits(rules: list[Rule], labels: frozenset[str]) -> Iterator[str]:
-    for rule in rules:
-        for tree, text, begin in rule.written():
-            for piece in expression.walk(tree):
-                if isinstance(piece, expression.Limit) and piece.label not in labels:
-                    message = (
-                        f"rule '{rule.name}': no device has the label '{piece.label}': each gets {piece.default:g}"
-                    )
-                    yield str(mistake(message, text, piece.at, begin))
-
-
-def _unknown(kind: str, word: str, known: frozenset[str]) -> str:
-    remedy = did_you_mean(word, sorted(known)) or f" It gives {', '.join(sorted(known))}."
-    return f"the source gives no {kind} '{word}'.{remedy}"

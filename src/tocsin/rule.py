@@ -134,10 +134,20 @@ def parse_rules(
     `place_of` gives the place of a value by the steps that lead to it, as in (3, "levels", "warning", "above"),
     and `place_of_key` that of the key before it.
     """
+    found, errors = read_rules(rules, place_of, place_of_key)
+    if errors:
+        raise ConfigErrors(errors)
+    return list(found.values())
+
+
+def read_rules(
+    rules: Sequence[Mapping[str, Any]], place_of: PlaceOf | None = None, place_of_key: PlaceOf | None = None
+) -> tuple[dict[int, Rule], list[ConfigError]]:
+    """By their numbers the rules whose expression can be read, and every mistake in all of them."""
     if isinstance(rules, str | Mapping) or not isinstance(rules, Sequence):
-        raise ConfigErrors([ConfigError("expected a list of rules, each beginning with '- alert: NAME'")])
+        return {}, [ConfigError("expected a list of rules, each beginning with '- alert: NAME'")]
     errors: list[ConfigError] = []
-    found: list[Rule] = []
+    found: dict[int, Rule] = {}
     names: set[str] = set()
     for number, given in enumerate(rules):
         entry = _Entry(number, given, place_of or _nowhere, place_of_key or place_of or _nowhere)
@@ -146,10 +156,8 @@ def parse_rules(
             entry.fail("another rule has this name already: each alert belongs to one rule, so choose another", "alert")
         names |= {entry.name} if entry.name else set()
         errors += entry.errors
-        found += [rule] if rule else []
-    if errors:
-        raise ConfigErrors(errors)
-    return found
+        found |= {number: rule} if rule else {}
+    return found, errors
 
 
 def _nowhere(_steps: tuple[str | int, ...]) -> None:
@@ -174,7 +182,7 @@ class _Entry:
         self.name = name if isinstance(name, str) else ""
 
     def rule(self) -> Rule | None:
-        """The rule; None if anything is wrong with it."""
+        """The rule, as far as it is right; None if its expression is not."""
         if not self.errors:
             self._check_keys()
         expr, clear = self._expression("expr"), self._expression("clear")
@@ -188,12 +196,13 @@ class _Entry:
             "labels": self._take("labels", _texts, {}),
             "annotations": self._take("annotations", _texts, {}),
         }
-        if expr is None or self.errors:
+        if expr is None:
             return None
         rule = Rule(self.name, expr, clear, levels=levels, below=below, **settings, **self._written())
-        self._check_kinds(rule)
+        if levels or "levels" not in self._given:
+            self._check_kinds(rule)
         self._check_devices(rule)
-        return None if self.errors else rule
+        return rule
 
     def fail(self, message: str, *steps: str, in_key: bool = False) -> None:
         """Note a mistake at the value to which the steps lead, or in the key before it."""

@@ -145,12 +145,20 @@ class File(Part):
 
 
 def fill(document: Document) -> File | None:
-    """The file's content; None if it has mistakes, which then are among the document's."""
+    """The file's content.  Its mistakes go to the document, and what is left of it lets others be found.
+
+    None if `source` or `devices` are wrong: nobody then knows which metrics and labels there are.
+    """
     try:
         return File.model_validate(document.value)
     except ValidationError as found:
-        document.errors.extend(_explain(error, document) for error in found.errors())
+        errors = found.errors()
+    document.errors.extend(_explain(error, document) for error in errors)
+    wrong = {error["loc"][0] for error in errors if error["loc"]}
+    if wrong & {"source", "devices"}:
         return None
+    good = {key: value for key, value in document.value.items() if key not in wrong}
+    return File.model_validate({"pipeline": "unnamed", "rules": [None], **good})
 
 
 def is_text(steps: Steps) -> bool:
