@@ -1,14 +1,19 @@
-"""Words in the rules that the pipeline never gives: metrics, labels, limits."""
+"""Words in the rules that the pipeline never gives: metrics, labels, limits, and what annotations speak of."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from tocsin.document import Document
 from tocsin.errors import ConfigError, did_you_mean
 from tocsin.expression import Call, Limit, Newest, Node, mistake, walk
 from tocsin.rule import Rule
+
+OF_ALERT = ("rule", "since", "fired", "until", "state", "level", "value", "peak", "last", "reason")
+"""What an annotation may speak of besides labels: what `--json` shows of an alert."""
+_WORD = re.compile(r"\{\{[-+]?\s*([^\W\d][\w:.]*|[$.][\w:.]+)")
 
 
 def unknown_words(
@@ -24,6 +29,10 @@ def unknown_words(
         for tree, text, begin in rule.written():
             for at, message in _unknown_in(tree, metrics, labels):
                 yield mistake(who + message, text, at, begin)
+        for name, text in rule.annotations.items():
+            begin = document.place(("rules", number, "annotations", name))
+            for at, message in _unknown_in_text(text, {*OF_ALERT, *rule.labels, *labels}):
+                yield mistake(f"{who}annotations: {message}", text, at, begin)
 
 
 def _unknown_in(tree: Node, metrics: frozenset[str] | None, labels: frozenset[str]) -> Iterator[tuple[int, str]]:
@@ -37,6 +46,16 @@ def _unknown_in(tree: Node, metrics: frozenset[str] | None, labels: frozenset[st
             for matcher in selector.matchers:
                 if matcher.label not in labels:
                     yield selector.at, _unknown("label", matcher.label, labels)
+
+
+def _unknown_in_text(text: str, known: set[str]) -> Iterator[tuple[int, str]]:
+    for match in _WORD.finditer(text):
+        word = match[1]
+        plain = re.split(r"[$.]", word)[-1].lower() if word[0] in "$." else word
+        if word not in known:
+            near = f" Did you mean '{plain}'?" if plain in known else did_you_mean(plain, sorted(known))
+            there = near or f" There are: {', '.join(sorted(known))}."
+            yield match.start(1), f"an alert has no '{word}' to put here.{there}"
 
 
 def bad_limits(
