@@ -37,6 +37,27 @@ def advice(expr: str, **keys: Any) -> str:
         ("v % (2 - 2) > 1", 1),
         ("v{device='a'} - v{device='b'} > 3", 17),
         ("missing(v[10m]) and v > 3", 21),
+        ("v > v", 1),
+        ("v < v", 1),
+        ("v != v", 1),
+        ("not v == v", 5),
+        ("not v >= v", 5),
+        ("2 * v + w < 2 * v + w", 1),
+        ("v > 1 and v{a='1'} != v{a='1'}", 11),
+        ("limit('x') + v > limit('x') + v", 1),
+        ("max(v[1m]) < min(v[1m])", 1),
+        ("min(v[1m]) > max(v[1m])", 1),
+        ("not max(v[1m]) >= min(v[1m])", 5),
+        ("avg(v[1m]) > max(v[1m])", 1),
+        ("last(v[1m]) < min(v[1m])", 1),
+        ("median(v[1m]) > quantile(0.9, v[1m])", 1),
+        ("quantile(0.9, v[1m]) < quantile(0.1, v[1m])", 1),
+        ("max(v[1m]) > max(v[5m])", 1),
+        ("first(v[1m]) < min(v[5m])", 1),
+        ("v > max(v[1m])", 1),
+        ("v{a='1',a='2'} > 1", 1),
+        ("w > 1 and sum(v{a='1',a!='1'}[1m]) > 1", 15),
+        ("v{a=~'1.*',a='2'} > 1", 1),
         ("missing(v[5m]) and max(v[1m]) > 3", 20),
     ],
 )
@@ -66,6 +87,24 @@ def test_a_rule_that_can_never_be_true_is_pointed_out(expr: str, column: int) ->
         "missing(v[10m]) and w > 3",
         "v > 5 unless v > 3 and w > 1",
         "2 ^ 3 == v and v / 2 > 1",
+        "v > w",
+        "v != w",
+        "v{a='1'} > v{a='2'}",
+        "max(v[1m]) <= min(v[1m])",
+        "max(v[1m]) == min(v[1m])",
+        "max(v[1m]) > min(v[1m])",
+        "max(v[1m]) < max(v[5m])",
+        "max(v[5m]) > avg(v[1m])",
+        "max(v[1m]) > last(v[1m])",
+        "max(v[1m]) < first(v[5m])",
+        "max(v[1m]) < min(w[1m])",
+        "avg(v[1m]) > median(v[1m])",
+        "sum(v[1m]) > max(v[1m])",
+        "v >= max(v[1m])",
+        "quantile(0.1, v[1m]) < quantile(0.9, v[1m])",
+        "v{a!='1',a!='2'} > 1",
+        "v{a=~'1.*',a='12'} > 1",
+        "v{a='1',b='2'} > 1",
         " and ".join(f"(a{number} > 1 or b{number} > 1)" for number in range(40)),
     ],
 )
@@ -77,7 +116,9 @@ def test_devices_meet_in_one_key_when_by_does_not_part_them() -> None:
     assert advice("v{device='a'} - v{device='b'} > 3", by=[]) == ""
 
 
-@pytest.mark.parametrize("expr", ["count(v[1m]) >= 1", "v > 3 or v <= 3", "drop(v[1m]) > -1"])
+@pytest.mark.parametrize(
+    "expr", ["count(v[1m]) >= 1", "v > 3 or v <= 3", "drop(v[1m]) > -1", "v >= v", "v == v", "max(v[1m]) >= avg(v[1m])"]
+)
 def test_a_rule_that_is_always_true_is_pointed_out(expr: str) -> None:
     assert advice(expr) == "f.yaml:3:1: rule 'A': is true whenever it is known, so its alert never ends"
 

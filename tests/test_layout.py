@@ -15,7 +15,7 @@ ORDER: list[set[str]] = [
     {"reading", "record", "watermark", "state"},
     {"kernels"},
     {"functions", "alert"},
-    {"node", "level", "possible", "remedies"},
+    {"node", "level", "bounds", "possible", "remedies"},
     {"expression", "hold", "key", "window"},
     {"rule"},
     {"advice", "plan", "life", "group", "engine"},

@@ -29,6 +29,9 @@ class Matcher:
     op: str
     value: str
 
+    def __str__(self) -> str:
+        return f'{self.label}{self.op}"{self.value}"'
+
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether these labels pass; an absent label is the empty string."""
         actual = labels.get(self.label, "")

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from itertools import pairwise, product
+from itertools import pairwise, permutations, product
 from typing import NamedTuple
 
+from tocsin.bounds import Range, difference, values
 from tocsin.instant import format_duration
 from tocsin.node import (
     And,
     Arithmetic,
     Call,
     Compare,
-    Negate,
     Newest,
     Node,
     Not,
-    Number,
     Or,
     Selector,
     Unless,
@@ -30,31 +29,10 @@ from tocsin.node import (
     walk,
 )
 
-_NEVER_NEGATIVE = {"drop": 0, "rise": 0, "spread": 0, "stddev": 0, "count": 1}
-"""The least that a function can give; a window without readings gives nothing."""
 _TOO_MANY = 500
 """Ways multiply; beyond so many the condition is called possible and left alone."""
 _TURNED = {">": "<=", "<=": ">", "<": ">=", ">=": "<", "==": "!=", "!=": "=="}
 _MIRRORED = {">": "<", "<": ">", ">=": "<=", "<=": ">=", "==": "==", "!=": "!="}
-
-
-class Range(NamedTuple):
-    """The values from `low` to `high`; an end that is `open` does not itself belong to them."""
-
-    low: float = -math.inf
-    high: float = math.inf
-    low_open: bool = False
-    high_open: bool = False
-
-    def meet(self, other: Range) -> Range:
-        """The values that lie in both."""
-        low, low_open = max((self.low, self.low_open), (other.low, other.low_open))
-        high, high_closed = min((self.high, not self.high_open), (other.high, not other.high_open))
-        return Range(low, high, low_open, not high_closed)
-
-    def is_empty(self) -> bool:
-        """Whether no value lies in it."""
-        return self.low > self.high or (self.low == self.high and (self.low_open or self.high_open))
 
 
 class Must(NamedTuple):
@@ -78,21 +56,6 @@ def obstacle(
     ways = _ways(condition, false)
     obstacles = [_obstacle(way, tuple(by), staleness) for way in ways or [()]]
     return next((found for found in obstacles if found), None) if all(obstacles) else None
-
-
-def values(node: Node) -> Range:
-    """Between what limits the number stays, whatever the readings are."""
-    match node:
-        case Number(value):
-            return Range(value, value)
-        case Call(function) if function in _NEVER_NEGATIVE:
-            return Range(_NEVER_NEGATIVE[function])
-        case Negate(operand):
-            low, high, low_open, high_open = values(operand)
-            return Range(-high, -low, high_open, low_open)
-        case Arithmetic(op, left, right):
-            return _calculate(op, values(left), values(right))
-    return Range()
 
 
 def _ways(node: Node, false: bool) -> list[tuple[Must, ...]] | None:
@@ -121,13 +84,28 @@ def _both(left: list[tuple[Must, ...]] | None, right: list[tuple[Must, ...]] | N
 
 
 def _obstacle(way: tuple[Must, ...], by: tuple[str, ...], staleness: float) -> Obstacle | None:
-    return _unknowable(way) or _two_devices(way, by) or _contradiction(way) or _silent(way, staleness)
+    return (
+        _unknowable(way)
+        or _unselectable(way)
+        or _two_devices(way, by)
+        or _contradiction(way)
+        or _silent(way, staleness)
+    )
 
 
 def _unknowable(way: tuple[Must, ...]) -> Obstacle | None:
     for node in (piece for must in way for piece in walk(must.node)):
         if isinstance(node, Arithmetic) and node.op in "/%" and values(node.right)[:2] == (0, 0):
             return Obstacle(node.at, "a division by zero is never known")
+    return None
+
+
+def _unselectable(way: tuple[Must, ...]) -> Obstacle | None:
+    """A label has one value, so what asks for two selects nothing, and what selects nothing is never known."""
+    for selector in (selector for must in way for selector in selectors(must.node)):
+        for one, other in permutations(selector.matchers, 2):
+            if one.op == "=" and one.label == other.label and not other.matches({one.label: one.value}):
+                return Obstacle(selector.at, f"no series has both {one} and {other}")
     return None
 
 
@@ -145,7 +123,7 @@ def _contradiction(way: tuple[Must, ...]) -> Obstacle | None:
     left: dict[Node, Range] = {}
     for node, false in way:
         subject, allowed = _demand(node, false)
-        if values(subject).meet(allowed).is_empty():
+        if values(subject).meet(allowed).is_empty() or _out_of_order(node, false):
             return Obstacle(node.at, "no value is like that")
         left[subject] = left.get(subject, Range()).meet(allowed)
         if left[subject].is_empty():
@@ -161,9 +139,20 @@ def _demand(node: Node, false: bool) -> tuple[Node, Range]:
     subject, other = node.left, values(node.right)
     if other.low != other.high and values(subject).low == values(subject).high:
         subject, other, op = node.right, values(subject), _MIRRORED[op]
-    if op == "!=" and other.low == other.high:
-        return subject, Range()
-    return subject, {
+    return subject, _beside(op, other)
+
+
+def _out_of_order(node: Node, false: bool) -> bool:
+    """Whether a comparison asks of two numbers what their difference can never be, as in `max(v[1m]) < min(v[1m])`."""
+    if not isinstance(node, Compare):
+        return False
+    op, apart = _TURNED[node.op] if false else node.op, difference(node.left, node.right)
+    return apart.meet(_beside(op, Range(0, 0))).is_empty() or (op == "!=" and apart == Range(0, 0))
+
+
+def _beside(op: str, other: Range) -> Range:
+    """Where a number lies that compares so with one of a range; anywhere for `!=`."""
+    return {
         ">": Range(low=other.low, low_open=True),
         ">=": Range(low=other.low, low_open=other.low_open),
         "<": Range(high=other.high, high_open=True),
@@ -190,27 +179,3 @@ def _looks_back(node: Newest | Call, staleness: float) -> float:
     if isinstance(node, Call):
         return math.inf if node.function == "missing" else node.window
     return staleness
-
-
-def _calculate(op: str, left: Range, right: Range) -> Range:
-    """The ends of a sum, a difference or a product; of the rest only that of two constants."""
-    if op == "+":
-        return Range(left.low + right.low, left.high + right.high)
-    if op == "-":
-        return Range(left.low - right.high, left.high - right.low)
-    if left.low == left.high and right.low == right.high:
-        value = _constant(op, left.low, right.low)
-        return Range() if value is None else Range(value, value)
-    if op == "*" and left.low >= 0 and right.low >= 0:
-        return Range(low=left.low * right.low)
-    return Range()
-
-
-def _constant(op: str, left: float, right: float) -> float | None:
-    try:
-        value = {"*": lambda: left * right, "/": lambda: left / right, "%": lambda: math.fmod(left, right)}.get(
-            op, lambda: math.pow(left, right)
-        )()
-    except (ArithmeticError, ValueError):
-        return None
-    return value if math.isfinite(value) else None
