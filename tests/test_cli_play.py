@@ -28,3 +28,13 @@ def test_simulate_writes_the_same_bytes_for_the_same_seed_on_stdout_and_to_a_fil
     assert tocsin("simulate", "smoker", "--seed", "7", "-o", "s.csv").exit_code == 0
     assert (here / "s.csv").read_bytes() == first.stdout_bytes
     assert tocsin("simulate", "smoker", "--seed", "8").stdout_bytes != first.stdout_bytes
+
+
+def test_simulate_never_writes_over_a_recording_unasked(here: Path) -> None:
+    before = (here / "readings.csv").read_bytes()
+    refused = tocsin("simulate", "smoker", "-o", "readings.csv")
+    assert (refused.exit_code, (here / "readings.csv").read_bytes()) == (78, before)
+    assert refused.stderr == "readings.csv is there already: name another file, or write over it with --force\n"
+    assert tocsin("simulate", "smoker", "-o", "readings.csv", "--force").exit_code == 0
+    assert (here / "readings.csv").read_bytes() != before
+    assert tocsin("simulate", "smoker", "-o", "/dev/null").exit_code == 0

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from tocsin.cli.arguments import PipelineFile
-from tocsin.errors import SetupError, did_you_mean
+from tocsin.cli.arguments import Force, PipelineFile
+from tocsin.cli.terminal import write
+from tocsin.errors import did_you_mean
 
 
 def init(
@@ -19,20 +20,14 @@ def init(
     path: Annotated[
         Path | None, typer.Argument(metavar="PATH", help="The file to write; TEMPLATE.yaml here when unsaid.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    force: Force = False,
 ) -> None:
     """Write a pipeline file to start from."""
     text = _template(template)
     path = path or Path(f"{template}.yaml")
     if path.is_dir():
         path /= f"{template}.yaml"
-    try:
-        with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise SetupError(f"{path} is there already: name another file, or write over it with --force") from None
-    except OSError as error:
-        raise SetupError(f"{path}: cannot be written: {error.strerror}") from None
+    write(path, text.encode(), force)
     typer.echo(f"Wrote {path}. Its first lines say what to do next.", err=True)
 
 

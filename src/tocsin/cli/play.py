@@ -8,12 +8,15 @@ from typing import Annotated
 
 import typer
 
-from tocsin.errors import SetupError, did_you_mean
+from tocsin.cli.arguments import Force
+from tocsin.cli.terminal import write
+from tocsin.errors import did_you_mean
 
 
 def simulate(
     system: Annotated[str, typer.Argument(metavar="SYSTEM", help="What to simulate: smoker or heart-rate.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout when unsaid.")] = None,
+    force: Force = False,
     seed: Annotated[int, typer.Option(help="Another number, another recording; the same one, the same bytes.")] = 1,
 ) -> None:
     """Make a recording of a smoker or of patients' heart rates."""
@@ -27,10 +30,7 @@ def simulate(
     if output is None:
         sys.stdout.buffer.write(text)
         return
-    try:
-        output.write_bytes(text)
-    except OSError as error:
-        raise SetupError(f"{output}: cannot be written: {error.strerror}") from None
+    write(output, text, force)
     typer.echo(f"Wrote {output}.", err=True)
 
 

@@ -1,6 +1,6 @@
 """What people see of alerts, and where it goes.
 
-Data goes to stdout, everything else to stderr; colours only to a terminal.
+Data goes to stdout or into a file, everything else to stderr; colours only to a terminal.
 """
 
 from __future__ import annotations
@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from tocsin.errors import SetupError
 from tocsin.instant import SECOND, format_duration, format_time
 
 if TYPE_CHECKING:
@@ -29,6 +31,17 @@ def give(lines: Iterable[str]) -> None:
 def say(text: str) -> None:
     """Anything that is not data, on stderr."""
     typer.echo(text, err=True)
+
+
+def write(path: Path, data: bytes, force: bool) -> None:
+    """A new file; one that is there is written over only if asked for, a device or a pipe always."""
+    try:
+        with path.open("wb" if force or (path.exists() and not path.is_file()) else "xb") as file:
+            file.write(data)
+    except FileExistsError:
+        raise SetupError(f"{path} is there already: name another file, or write over it with --force") from None
+    except OSError as error:
+        raise SetupError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def give_json(alerts: Iterable[Alert]) -> None:
