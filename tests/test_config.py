@@ -139,6 +139,8 @@ def test_expected_devices_may_stand_in_a_csv_beside_the_file(tmp_path: Path) -> 
         ("", "d.csv:1: expected a column `device` among the columns (none)."),
         ("device,zip\na\n", "d.csv:2: expected 2 cells (device, zip), found 1"),
         ("device,zip\na,1\na,2\n", "d.csv:3: device 'a' stands here twice; keep one of them"),
+        ("device,,zip\na,1,2\n", "d.csv:1: column 2 has no name: expected a label"),
+        ("device,zip,zip\na,1,2\n", "d.csv:1: the column 'zip' stands here twice: keep one of them"),
         ("device,zip\n,1\n", "d.csv:2: expected the name of a device, found a blank cell"),
     ],
 )
@@ -195,6 +197,13 @@ def test_a_missing_csv_of_devices_is_told_where_the_file_names_it(tmp_path: Path
         ("rules:", "devices: [a]\nrules:", "p.yaml:8:10: `devices`: expected a mapping"),
         ("rules:", "devices: {a: 3}\nrules:", "p.yaml:8:14: `devices.a`: expected the device's labels, as in"),
         ("rules:", "devices: {a: {b: [c]}}\nrules:", "p.yaml:8:18: `devices.a.b`: expected a text, not a list"),
+        (
+            "rules:",
+            "devices: {a: {}, '': {}}\nrules:",
+            "p.yaml:8:19: `devices.`: expected the name of a device, found an",
+        ),
+        ("rules:", "devices: {a: {' ': b}}\nrules:", "p.yaml:8:16: `devices.a. `: expected the name of a label, found"),
+        ("rules:", "devices: {a: {device: b}}\nrules:", "p.yaml:8:15: `devices.a.device`: the device is 'a' already"),
         ("rules:", "notify: x\nrules:", "p.yaml:8:9: `notify`: expected a list"),
         (
             "rules:\n  - alert: S",

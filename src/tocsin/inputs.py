@@ -99,6 +99,7 @@ def devices_in(path: Path) -> dict[str, dict[str, str]]:
                 f"expected a column `device` among the columns {', '.join(header) or '(none)'}.{near}",
                 Place(str(path), 1),
             )
+        _check_header(header, path)
         for row in rows:
             if row:
                 device, labels = _device(header, row, Place(str(path), rows.line_num))
@@ -112,12 +113,20 @@ def devices_in(path: Path) -> dict[str, dict[str, str]]:
     return devices
 
 
+def _check_header(header: list[str], path: Path) -> None:
+    for place, name in enumerate(header):
+        if not name:
+            raise ConfigError(f"column {place + 1} has no name: expected a label", Place(str(path), 1))
+        if name in header[:place]:
+            raise ConfigError(f"the column '{name}' stands here twice: keep one of them", Place(str(path), 1))
+
+
 def _device(header: list[str], row: list[str], place: Place) -> tuple[str, dict[str, str]]:
     if len(row) != len(header):
         raise ConfigError(f"expected {len(header)} cells ({', '.join(header)}), found {len(row)}", place)
     labels = dict(zip(header, row, strict=True))
     device = labels.pop("device")
-    if not device:
+    if not device.strip():
         raise ConfigError("expected the name of a device, found a blank cell", place)
     return device, labels
 

@@ -20,11 +20,15 @@ TEXTS = {"type": "array", "items": TEXT, "minItems": 1}
 
 
 class Unfit(ValueError):
-    """A value is not of the kind that its key expects; `steps` lead from there to what is wrong in it."""
+    """A value is not of the kind that its key expects; `steps` lead from there to what is wrong in it.
 
-    def __init__(self, message: str, *steps: str) -> None:
+    With `in_key` they lead to a key that is wrong itself.
+    """
+
+    def __init__(self, message: str, *steps: str, in_key: bool = False) -> None:
         super().__init__(message)
         self.steps = steps
+        self.in_key = in_key
 
 
 def name_of(value: object) -> str:
@@ -99,12 +103,24 @@ def _devices(value: object) -> dict[str, dict[str, str]] | str:
     if not isinstance(value, dict):
         raise Unfit(f"expected a mapping (device: its labels) or the path of a CSV file, not {name_of(value)}")
     for device, labels in value.items():
+        if not device.strip():
+            raise Unfit("expected the name of a device, found an empty text", device, in_key=True)
         if not isinstance(labels or {}, dict):
             raise Unfit(f"expected the device's labels, as in {{site: roof}}, not {name_of(labels)}", device)
         for label, text in (labels or {}).items():
-            if not isinstance(text, str):
-                raise Unfit(f"expected a text, not {name_of(text)}", device, label)
+            _check_label(device, label, text)
     return {device: labels or {} for device, labels in value.items()}
+
+
+def _check_label(device: str, label: str, text: object) -> None:
+    if not label.strip():
+        raise Unfit("expected the name of a label, found an empty text", device, label, in_key=True)
+    if label == "device":
+        raise Unfit(
+            f"the device is '{device}' already, as its key says: take this label out", device, label, in_key=True
+        )
+    if not isinstance(text, str):
+        raise Unfit(f"expected a text, not {name_of(text)}", device, label)
 
 
 _DEVICES: dict[str, Any] = {
@@ -112,7 +128,12 @@ _DEVICES: dict[str, Any] = {
         {"type": "string"},
         {
             "type": "object",
-            "additionalProperties": {"type": ["object", "null"], "additionalProperties": TEXT},
+            "propertyNames": {"pattern": r"\S"},
+            "additionalProperties": {
+                "type": ["object", "null"],
+                "propertyNames": {"pattern": r"\S", "not": {"const": "device"}},
+                "additionalProperties": TEXT,
+            },
         },
     ]
 }

@@ -185,7 +185,8 @@ def _model_in(annotation: object) -> type[Part] | None:
 
 
 def _explain(error: ErrorDetails, document: Document) -> ConfigError:
-    steps: Steps = (*error["loc"], *getattr(error.get("ctx", {}).get("error"), "steps", ()))
+    unfit = error.get("ctx", {}).get("error")
+    steps: Steps = (*error["loc"], *getattr(unfit, "steps", ()))
     owner = f"`{'.'.join(map(str, steps))}`" if steps else "the file"
     if error["type"] == "extra_forbidden":
         known = keys_at(steps[:-1])
@@ -194,7 +195,8 @@ def _explain(error: ErrorDetails, document: Document) -> ConfigError:
     if error["type"] == "missing":
         purpose = keys_at(steps[:-1])[str(steps[-1])]
         return ConfigError(f"{owner} is missing. {purpose}", document.place(steps[:-1]))
-    return ConfigError(f"{owner}: {_expected(error)}", document.place(steps))
+    place = document.place_of_key if getattr(unfit, "in_key", False) else document.place
+    return ConfigError(f"{owner}: {_expected(error)}", place(steps))
 
 
 def _expected(error: ErrorDetails) -> str:
