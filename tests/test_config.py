@@ -158,7 +158,7 @@ def test_a_missing_csv_of_devices_is_told_where_the_file_names_it(tmp_path: Path
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("pipeline: smart-smoker\n", "", "p.yaml:1:1: `pipeline` is missing. Name of the pipeline."),
+        ("pipeline: smart-smoker\n", "", "p.yaml:1:1: `pipeline` is missing. Name of the pipeline: letters,"),
         ("rules:", "ruels:", "p.yaml:8:1: there is no key 'ruels' here. Did you mean 'rules'?"),
         ("zone: UTC", "zon: UTC", "p.yaml:4:61: there is no key 'zon' here. Did you mean 'zone'?"),
         ("zone: UTC", "zone: US/Pacifc", "p.yaml:4:67: `source.time.zone`: 'US/Pacifc' is not a time zone"),
@@ -223,6 +223,33 @@ def test_a_missing_csv_of_devices_is_told_where_the_file_names_it(tmp_path: Path
 def test_a_mistake_is_told_with_its_place_and_remedy(tmp_path: Path, old: str, new: str, says: str) -> None:
     found = mistakes(tmp_path, GOOD.replace(old, new, 1))
     assert any(line.startswith(says) for line in found), found
+
+
+@pytest.mark.parametrize("name", ["smart-smoker", "ward_3", "plant-2.1", "'-'", "2024", "'2024'", "true"])
+def test_a_pipeline_is_named_with_letters_digits_and_a_few_signs(tmp_path: Path, name: str) -> None:
+    assert config(tmp_path, GOOD.replace("smart-smoker", name, 1)).name == name.strip("'")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "better"),
+    [
+        ("../../x", "'../../x'", "x"),
+        ("a/b", "'a/b'", "a-b"),
+        (".hidden", "'.hidden'", "hidden"),
+        ("My cook (2)", "'My cook (2)'", "My-cook-2"),
+        ("Räucherofen", "'Räucherofen'", "R-ucherofen"),
+        ("'a\nb'", "'a b'", "a-b"),
+        ("'..'", "'..'", "smart-smoker"),
+        ("''", "''", "smart-smoker"),
+        ("[a]", "a list", "smart-smoker"),
+    ],
+)
+def test_a_name_that_would_lead_elsewhere_is_refused_with_a_better_one(
+    tmp_path: Path, name: str, shown: str, better: str
+) -> None:
+    (told,) = mistakes(tmp_path, GOOD.replace("smart-smoker", name, 1))
+    assert f"`pipeline`: {shown} cannot be the name of a pipeline: expected letters" in told
+    assert told.endswith(f"as in {better}")
 
 
 @pytest.mark.parametrize(

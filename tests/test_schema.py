@@ -80,6 +80,10 @@ def test_it_accepts_what_the_reader_accepts(more: str) -> None:
     ("old", "new"),
     [
         ("rules:", "ruels:"),
+        ("pipeline: p", "pipeline: ../p"),
+        ("pipeline: p", "pipeline: .p"),
+        ("pipeline: p", "pipeline: p\ndevices: {'': {}}"),
+        ("pipeline: p", "pipeline: p\ndevices: {a: {device: b}}"),
         ("time: t", "time: {colum: t}"),
         ("time: t", "time: {column: t, format: iso}"),
         ("file: a.csv", "file: a.csv, follow: maybe"),

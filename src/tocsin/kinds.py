@@ -15,6 +15,8 @@ from tocsin.instant import parse_duration, parse_time
 
 DURATION = r"^(\d+(\.\d+)?(ns|us|ms|s|m|h|d|w))+$"
 METRIC = re.compile(r"[a-zA-Z_][a-zA-Z0-9_:.]*")
+PIPELINE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+"""The name of a pipeline becomes part of file names, so it holds nothing that a path or a shell reads otherwise."""
 TEXT = {"type": ["string", "number", "boolean"]}
 TEXTS = {"type": "array", "items": TEXT, "minItems": 1}
 
@@ -84,6 +86,17 @@ def _metric(value: object) -> str:
     return value
 
 
+def _pipeline(value: object) -> str:
+    name = str(value) if isinstance(value, str | int | float) else ""
+    if not PIPELINE.fullmatch(name):
+        better = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "smart-smoker"
+        raise Unfit(
+            f"{name_of(value)} cannot be the name of a pipeline: expected letters (a-z, A-Z), digits, "
+            f"'-', '_' and '.', but no '.' first, as in {better}"
+        )
+    return name
+
+
 def _texts(value: object) -> tuple[str, ...]:
     parts = value if isinstance(value, list) else [value]
     if not parts or not all(isinstance(part, str | int | float) for part in parts):
@@ -149,6 +162,7 @@ TimeFormat = Annotated[
 Letter = Annotated[str, BeforeValidator(_letter), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 1})]
 Text = Annotated[str, WithJsonSchema(TEXT)]
 """A text that need not be quoted when it looks like a number."""
+PipelineName = Annotated[str, BeforeValidator(_pipeline), WithJsonSchema({**TEXT, "pattern": f"^{PIPELINE.pattern}$"})]
 Metric = Annotated[str, BeforeValidator(_metric), WithJsonSchema({"type": "string", "pattern": f"^{METRIC.pattern}$"})]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts), WithJsonSchema({"anyOf": [TEXT, TEXTS]})]
 Broker = Annotated[str, BeforeValidator(_broker), WithJsonSchema({"const": "journal"})]

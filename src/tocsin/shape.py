@@ -21,6 +21,7 @@ from tocsin.kinds import (
     Instant,
     Letter,
     Metric,
+    PipelineName,
     PositiveDuration,
     Text,
     Texts,
@@ -116,7 +117,7 @@ class Source(Part):
 class File(Part):
     """One pipeline: readings in, alerts out."""
 
-    pipeline: Text = Field(min_length=1, description="Name of the pipeline.")
+    pipeline: PipelineName = Field(description="Name of the pipeline: letters, digits and - _ . as in smart-smoker.")
     source: Source = Field(description="Where readings come from, and how to read them.")
     broker: Broker = Field("journal", description="What carries readings: journal, the embedded one.")
     store: str | None = Field(
