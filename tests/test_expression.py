@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -307,8 +308,21 @@ class TestMistakes:
         assert said in message
 
     def test_an_expression_that_is_nested_too_deep_is_refused_not_crashed_on(self) -> None:
-        assert "nested more than 200 deep" in complaint("-" * 5000 + "v > 1")
+        assert "more than 200 operations deep (only a chain of 'and'" in complaint("-" * 5000 + "v > 1")
+        assert "more than 200 operations deep" in complaint(" + ".join(["v"] * 5000) + " > 1")
+        assert "more than 200 operations deep" in complaint("not " * 5000 + "v > 1")
         assert parse("(" * 5000 + "v > 1" + ")" * 5000) == above("v", 1.0)
+
+    @pytest.mark.parametrize("word", ["and", "or", "unless"])
+    def test_a_chain_of_conditions_may_be_as_long_as_one_likes(self, word: str) -> None:
+        found = parse(f" {word} ".join(f"v > {number}" for number in range(3000)))
+        limits = [node.right for node in walk(found) if isinstance(node, Compare)]
+        assert limits == [Number(float(number)) for number in range(3000)]
+        assert hash(found) == hash(replace(found))
+
+    def test_a_chain_that_was_short_enough_before_is_the_same_tree_as_ever(self) -> None:
+        """Else every rule with three conditions would count as edited."""
+        assert parse("v > 1 and v > 2 and v > 3") == And(And(above("v", 1.0), above("v", 2.0)), above("v", 3.0))
 
     @given(st.lists(st.sampled_from(PIECES), max_size=12))
     def test_any_text_is_either_read_or_explained_at_a_place_in_it(self, pieces: list[str]) -> None:

@@ -38,6 +38,7 @@ from tocsin.node import (
     Or,
     Selector,
     Unless,
+    balanced,
     is_condition,
     parts,
     pattern,
@@ -182,13 +183,23 @@ def _whole(node: Node) -> Node:
         _number(node, "a rule")
     if not selectors(node):
         raise _Mistake(node.at, "no metric stands in this expression, so no reading can decide it: name one")
+    if _too_deep(node):
+        node = balanced(node, _DEEPEST)
+    if at := _too_deep(node):
+        limit = f"{_DEEPEST} operations deep (only a chain of 'and', 'or' or 'unless' may be longer)"
+        raise _Mistake(at.at, f"the expression is more than {limit}: make several rules of it")
+    return node
+
+
+def _too_deep(node: Node) -> Node | None:
+    """A node that has too many above it."""
     waiting = [(node, 1)]
     while waiting:
         piece, depth = waiting.pop()
         if depth > _DEEPEST:
-            raise _Mistake(piece.at, f"the expression is nested more than {_DEEPEST} deep: make several rules of it")
+            return piece
         waiting.extend((part, depth + 1) for part in parts(piece))
-    return node
+    return None
 
 
 @v_args(inline=True)

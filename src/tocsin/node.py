@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import groupby
+from operator import itemgetter
 
 from tocsin import functions
 
@@ -144,6 +146,9 @@ class Unless(Node):
     right: Node
 
 
+_Link = And | Or | Unless
+
+
 def is_condition(node: Node) -> bool:
     """Whether the node is true or false; otherwise it is a number."""
     if isinstance(node, Call):
@@ -161,6 +166,33 @@ def parts(node: Node) -> tuple[Node, ...]:
         case And(left, right) | Or(left, right) | Unless(left, right):
             return (left, right)
     return ()
+
+
+def balanced(node: Node, deepest: int) -> Node:
+    """The same condition, its long chains of `and`, `or` and `unless` made into trees of little depth.
+
+    Conditions keep their order, so what an alert reports stays the same.  Below `deepest` nothing is done.
+    """
+    if isinstance(node, Not) and deepest:
+        return Not(balanced(node.operand, deepest - 1), at=node.at)
+    links: list[tuple[type[_Link], Node]] = []
+    while isinstance(node, And | Or | Unless) and deepest:
+        links.append((type(node), balanced(node.right, deepest - 1)))
+        node = node.left
+    if links:
+        node = balanced(node, deepest - 1)
+    for kind, group in groupby(reversed(links), key=itemgetter(0)):
+        # (a unless b) unless c is a unless (b or c): neither may be true.
+        right = _halved([condition for _, condition in group], Or if kind is Unless else kind)
+        node = kind(node, right, at=node.at)
+    return node
+
+
+def _halved(conditions: list[Node], kind: type[_Link]) -> Node:
+    if len(conditions) == 1:
+        return conditions[0]
+    left, right = conditions[: len(conditions) // 2], conditions[len(conditions) // 2 :]
+    return kind(_halved(left, kind), _halved(right, kind), at=left[0].at)
 
 
 def walk(node: Node) -> Iterator[Node]:
