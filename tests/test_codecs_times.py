@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tocsin.codecs import Ambiguous, TimeSettings
-from tocsin.codecs._times import BLANK, READ, SKIPPED, TWICE, UNREADABLE, Clock
+from tocsin.codecs._times import BLANK, OUTSIDE, READ, SKIPPED, TWICE, UNREADABLE, Clock
 from tocsin.instant import format_time
 
 NEW_YEAR = "2024-01-01T00:00:00Z"
@@ -70,11 +70,16 @@ def test_nothing_finer_than_a_nanosecond_is_kept() -> None:
     assert one("2024-01-01T00:00:00.1234567891Z") == "2024-01-01T00:00:00.123456789Z"
 
 
-@pytest.mark.parametrize(
-    "text", ["yesterday", "2024-02-30", "2024-01-01T25:00:00Z", "12:00:00", "1000-01-01", "2500-01-01"]
-)
+@pytest.mark.parametrize("text", ["yesterday", "2024-02-30", "2024-01-01T25:00:00Z", "12:00:00"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     assert one(text) == UNREADABLE
+
+
+@pytest.mark.parametrize(
+    "text", ["1000-01-01", "1699-12-31T23:59:59Z", "2200-01-01", "2500-01-01", "9999-12-31T23:59:59Z"]
+)
+def test_a_time_outside_1700_to_2199_is_told_as_such(text: str) -> None:
+    assert one(text) == OUTSIDE
 
 
 @pytest.mark.parametrize(
@@ -90,7 +95,10 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         ("1704067200000000001", "unix_ns", "2024-01-01T00:00:00.000000001Z"),
         ("-1", "unix_s", "1969-12-31T23:59:59Z"),
         ("0", "unix_s", "1970-01-01T00:00:00Z"),
-        ("1704067200000", "unix_s", UNREADABLE),
+        ("1704067200000", "unix_s", OUTSIDE),
+        ("1e30", "unix_s", OUTSIDE),
+        ("-1e30", "unix_ns", OUTSIDE),
+        ("99999999999999999999", "unix_ns", OUTSIDE),
         ("nan", "unix_s", UNREADABLE),
         ("1e999999999", "unix_s", UNREADABLE),
         ("noon", "unix_ms", UNREADABLE),
@@ -120,6 +128,11 @@ def test_unix_times_may_be_numbers() -> None:
         ("01/02/2007 01:00:00 +0100", "%d/%m/%Y %H:%M:%S %z", "2007-02-01T00:00:00Z"),
         ("032 2007", "%j %Y", "2007-02-01T00:00:00Z"),
         ("01/02/2007 0:00:00 and more", "%d/%m/%Y %H:%M:%S", UNREADABLE),
+        ("05/05/3024 0:00:00", "%d/%m/%Y %H:%M:%S", OUTSIDE),
+        ("01/01/1500 0:00:00", "%d/%m/%Y %H:%M:%S", OUTSIDE),
+        ("05.05.3024 21:26:38.5", "%d.%m.%Y %H:%M:%S.%f", OUTSIDE),
+        ("05/05/2200", "%d/%m/%Y", OUTSIDE),
+        ("31/12/2199", "%d/%m/%Y", "2199-12-31T00:00:00Z"),
     ],
 )
 def test_a_pattern_reads_what_python_reads(text: str, form: str, expected: str | int) -> None:
@@ -178,6 +191,10 @@ def test_the_reason_says_how_to_mend_it() -> None:
     local = clock(zone="Europe/Berlin")
     assert "set `ambiguous: earlier` or `ambiguous: later`" in local.reason("2024-10-27 02:30", TWICE)
     assert clock("%d/%m/%Y").reason("x", UNREADABLE) == "'x' is not a time as in '%d/%m/%Y', for instance 31/01/2024"
+    assert clock().reason("3024-01-01", OUTSIDE) == "'3024-01-01' lies outside the years 1700 to 2199"
+    assert clock("unix_s").reason("1704067200000", OUTSIDE) == (
+        "'1704067200000' as a Unix time in seconds lies outside the years 1700 to 2199"
+    )
 
 
 @pytest.mark.parametrize(

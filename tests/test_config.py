@@ -263,6 +263,10 @@ def test_a_name_that_would_lead_elsewhere_is_refused_with_a_better_one(
         ("{file: a.csv, time: ts, device: {column: a, constant: b}, metric: temp_c, value: v}", "expected either"),
         ("{file: a.txt, format: numbers, start: 2024-01-01, device: d, metric: temp_c}", "`every` is missing"),
         ("{file: a.txt, format: numbers, start: noon, every: 1s, device: d, metric: temp_c}", "'noon' is not a time"),
+        (
+            "{file: a.txt, format: numbers, start: 2300-01-01, every: 1s, device: d, metric: temp_c}",
+            "'2300-01-01' lies outside the years 1700 to 2199",
+        ),
         ("{file: a.txt, format: numbers, start: 2024-01-01, every: 0s, device: d, metric: temp_c}", "duration of zero"),
         ("{file: a.txt, format: numbers, start: 2024-01-01, every: 1s, device: d, metric: {column: m}}", "no columns"),
         ("{file: a.csv, delimiter: '::', time: ts, device: d, readings: {t: temp_c}}", "expected one character"),

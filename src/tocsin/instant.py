@@ -12,6 +12,7 @@ LONG_AGO = -(2**63)
 """Before every event time; also stands for 'has not happened'."""
 EARLIEST, LATEST = -8_520_336_000 * SECOND, 7_258_118_400 * SECOND
 """Event times lie from 1700 to 2200, so that no window and no timer reaches past what 64 bits hold."""
+YEARS = "the years 1700 to 2199"
 
 UNITS = {
     "ns": 1,

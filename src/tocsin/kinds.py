@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema
 
 from tocsin.codecs import TIME_FORMATS, TimeSettings
-from tocsin.instant import parse_duration, parse_time
+from tocsin.instant import EARLIEST, LATEST, YEARS, parse_duration, parse_time
 
 DURATION = r"^(\d+(\.\d+)?(ns|us|ms|s|m|h|d|w))+$"
 METRIC = re.compile(r"[a-zA-Z_][a-zA-Z0-9_:.]*")
@@ -59,9 +59,12 @@ def _positive(value: object) -> int:
 
 def _instant(value: object) -> int:
     try:
-        return parse_time(str(value))
+        instant = parse_time(str(value))
     except ValueError:
         raise Unfit(f"{name_of(value)} is not a time: expected ISO 8601, as in 2024-01-01T00:00:00Z") from None
+    if not EARLIEST <= instant < LATEST:
+        raise Unfit(f"{name_of(value)} lies outside {YEARS}")
+    return instant
 
 
 def _zone(value: object) -> str:

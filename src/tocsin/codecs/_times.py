@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.codecs import TimeSettings, zone_of
-from tocsin.instant import EARLIEST, LATEST, SECOND
+from tocsin.instant import EARLIEST, LATEST, SECOND, YEARS
 from tocsin.reading import Times
 
 READ, BLANK, UNREADABLE, TWICE, SKIPPED, OUTSIDE = range(6)
@@ -33,6 +33,7 @@ Mask = npt.NDArray[np.bool_]
 _MINUTE = 60 * SECOND
 _SPAN = 9_200_000_000 * SECOND
 """Times from 1678 to 2261 fit into int64 nanoseconds."""
+_FAR = Decimal(2 * _SPAN)
 _DIGITS = {"unix_s": 9, "unix_ms": 6, "unix_us": 3, "unix_ns": 0}
 _UNIT_NAMES = {"unix_s": "seconds", "unix_ms": "milliseconds", "unix_us": "microseconds", "unix_ns": "nanoseconds"}
 _ISO = re.compile(
@@ -69,7 +70,8 @@ class Clock:
         if state == UNREADABLE:
             return f"'{text}' is not {_expected(self._settings.format)}"
         if state == OUTSIDE:
-            return f"'{text}' lies outside the years 1700 to 2199"
+            unit = _UNIT_NAMES.get(self._settings.format)
+            return f"'{text}' {f'as a Unix time in {unit} ' if unit else ''}lies outside {YEARS}"
         fault = "happens twice" if state == TWICE else "is skipped"
         return (
             f"'{text}' {fault} in {self._settings.zone}, where the clock is changed: "
@@ -114,7 +116,7 @@ def _expected(form: str) -> str:
     if form == "iso8601":
         return "an ISO 8601 time, as in 2024-01-31T12:00:00Z"
     if form in _UNIT_NAMES:
-        return f"a Unix time in {_UNIT_NAMES[form]} between the years 1678 and 2261"
+        return f"a Unix time in {_UNIT_NAMES[form]}"
     return f"a time as in '{form}', for instance {datetime(2024, 1, 31, 13, 5, tzinfo=UTC).strftime(form)}"
 
 
@@ -149,7 +151,7 @@ def _unix(texts: pa.Array, digits: int) -> tuple[Times, Mask, States]:
     # is only their sign.
     words = np.frombuffer(exact.buffers()[1], np.int64)[2 * exact.offset :][: 2 * len(exact)]
     times = words[::2].copy()
-    states = np.where(words[1::2] == times >> 63, READ, UNREADABLE).astype(np.uint8)
+    states = np.where(words[1::2] == times >> 63, READ, OUTSIDE).astype(np.uint8)
     return times, np.zeros(len(times), bool), states
 
 
@@ -158,7 +160,7 @@ def _read_unix(text: str, digits: int) -> Read:
         exact = Decimal(text).scaleb(digits)
     except ArithmeticError:
         return None
-    return (int(exact), False) if exact.is_finite() and abs(exact) < _SPAN else None
+    return (int(max(-_FAR, min(exact, _FAR))), False) if exact.is_finite() else None
 
 
 def _pattern(texts: pa.Array, form: str) -> tuple[Times, Mask, States]:
@@ -171,11 +173,13 @@ def _pattern(texts: pa.Array, form: str) -> tuple[Times, Mask, States]:
     if fractions is not None:
         sure = pc.and_(sure, pc.match_substring_regex(fractions, r"^\d{1,6}$"))
         fractions = pc.if_else(sure, pc.utf8_rpad(fractions, 9, "0"), "0").cast(pa.int64()).to_numpy()
-    certain = sure.to_numpy(zero_copy_only=False)
-    times = seconds.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False) * SECOND
+    whole = seconds.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    certain = sure.to_numpy(zero_copy_only=False) & (np.abs(whole) < _SPAN // SECOND)
+    times = whole * SECOND
     times = times + (0 if fractions is None else fractions)
     local, states = np.ones(len(times), bool), np.zeros(len(times), np.uint8)
-    # Arrow takes 31 February for 3 March: whatever falls on the first days of a month is read again.
+    # Arrow takes 31 February for 3 March: whatever falls on the first days of a month is read again, and
+    # so is what nanoseconds cannot hold.
     doubtful = np.flatnonzero(~certain)
     times[doubtful], local[doubtful], states[doubtful] = _by_one(
         [_read_pattern(text, form) for text in texts.take(pa.array(doubtful)).to_pylist()]
@@ -197,7 +201,10 @@ def _read_pattern(text: str, form: str) -> Read:
 
 
 def _by_one(reads: list[Read]) -> tuple[Times, Mask, States]:
-    rows = [(0, False, UNREADABLE) if read is None or abs(read[0]) > _SPAN else (*read, READ) for read in reads]
+    rows = [
+        (0, False, UNREADABLE) if read is None else (*read, READ) if abs(read[0]) < _SPAN else (0, False, OUTSIDE)
+        for read in reads
+    ]
     columns = list(zip(*rows, strict=True)) or [(), (), ()]
     return np.array(columns[0], np.int64), np.array(columns[1], bool), np.array(columns[2], np.uint8)
 
