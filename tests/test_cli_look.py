@@ -23,7 +23,10 @@ def test_alerts_that_never_fired_are_shown_only_when_asked_for(here: Path) -> No
 
 def test_an_alert_is_shown_with_its_transitions_by_its_number_in_the_list() -> None:
     tocsin("run", "p.yaml")
-    listed = tocsin("alerts", "list", "p.yaml").stdout.splitlines()
+    found = tocsin("alerts", "list", "p.yaml")
+    assert found.stderr == "`tocsin alerts show p.yaml NUMBER` shows one with its transitions.\n"
+    listed = found.stdout.splitlines()
+    assert listed[0].split()[:2] == ["number", "rule"]
     number = listed[3].split()[0]
     shown = tocsin("alerts", "show", "p.yaml", number)
     assert (shown.exit_code, shown.stderr) == (0, "")
@@ -42,6 +45,8 @@ def test_a_dead_letter_is_listed_and_shown_as_it_came() -> None:
     tocsin("run", "p.yaml")
     listed = tocsin("dead-letters", "list", "p.yaml")
     assert "readings.csv:5 " in listed.stdout
+    assert listed.stdout.startswith("number  place")
+    assert listed.stderr == "`tocsin dead-letters show p.yaml NUMBER` shows one as it came.\n"
     (line,) = tocsin("dead-letters", "list", "p.yaml", "--json").stdout.splitlines()
     assert json.loads(line)["line"] == 5
     shown = tocsin("dead-letters", "show", "p.yaml", str(json.loads(line)["id"]))

@@ -28,10 +28,18 @@ def test_replay_prints_the_ledger(here: Path) -> None:
 def test_replay_ends_with_a_summary_and_what_could_not_be_read() -> None:
     found = tocsin("replay", "p.yaml", "--no-store")
     assert "p: 7 readings in " in found.stderr
-    for count in ("0 late", "0 conflicts", "0 repeats", "1 dead letters", "3 alerts fired", "2 resolved"):
+    for count in ("0 late", "0 conflicts", "0 repeats", "1 dead letter", "3 alerts fired", "2 resolved"):
         assert f", {count}" in found.stderr
-    assert "warning: 1 could not be read: " in found.stderr
+    assert "warning: 1 line could not be read: " in found.stderr
     assert "readings.csv:5: " in found.stderr
+
+
+def test_the_summary_counts_one_of_each_as_one_and_tells_no_rate_of_a_moment(here: Path) -> None:
+    """A rate of the first step would tell how long starting takes."""
+    (here / "readings.csv").write_text("time,device,temp\n2024-01-01T00:00:00Z,a,81\n")
+    told = tocsin("replay", "p.yaml", "--no-store").stderr.splitlines()[-1]
+    assert told.startswith("p: 1 reading in ")
+    assert told.endswith(" s, 0 late, 0 conflicts, 0 repeats, 0 future, 0 dead letters, 1 alert fired, 0 resolved")
 
 
 def test_a_table_is_for_people_and_has_no_colour_in_a_file() -> None:

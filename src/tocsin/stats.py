@@ -13,6 +13,8 @@ from tocsin.instant import LONG_AGO
 from tocsin.reading import Flag
 from tocsin.stores import RuleRecord, Step
 
+ENOUGH = 0.1
+"""Seconds from which on a rate says something."""
 MOSTLY = 0.5
 """From which part of its evaluations on a rule is said to have been mostly unknown."""
 
@@ -33,6 +35,10 @@ class Stats:
     newest: int = LONG_AGO
     rules: Mapping[str, RuleRecord] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
+    going: float | None = None
+    """When the first step had been saved: until then kernels are compiled or loaded, and much else happens once."""
+    first: int = 0
+    """The readings of that step."""
 
     @property
     def seconds(self) -> float:
@@ -41,8 +47,9 @@ class Stats:
 
     @property
     def rate(self) -> float:
-        """Readings a second."""
-        return self.readings / max(self.seconds, 1e-9)
+        """Readings a second since the first step; 0 as long as that is too short to tell."""
+        since = 0.0 if self.going is None else time.monotonic() - self.going
+        return (self.readings - self.first) / since if since >= ENOUGH else 0.0
 
     def add(self, step: Step, late_repeats: int) -> None:
         """Count a step that has been saved; `late_repeats` are late readings that the store had already."""
@@ -54,6 +61,8 @@ class Stats:
             self.conflicts += of[Flag.CONFLICT]
             self.future += of[Flag.FUTURE]
             self.repeats += of[Flag.REPEAT] + late_repeats
+        if self.going is None:
+            self.going, self.first = time.monotonic(), self.readings
         self.rejects += len(step.rejects)
         self.fired += sum(move.to == State.FIRING and move.from_ < State.FIRING for move in step.transitions)
         self.resolved += sum(move.to == State.RESOLVED for move in step.transitions)
@@ -68,7 +77,8 @@ class Stats:
             if not rule.evaluations:
                 yield f"rule '{name}' was never evaluated: no reading matched what it selects"
             elif rule.unknown > MOSTLY * rule.evaluations:
+                evaluations = "evaluation" if rule.evaluations == 1 else "evaluations"
                 yield (
-                    f"rule '{name}' was unknown in {rule.unknown:,} of its {rule.evaluations:,} evaluations: its windows "
+                    f"rule '{name}' was unknown in {rule.unknown:,} of its {rule.evaluations:,} {evaluations}: its windows "
                     "were too seldom filled, or a metric was missing. A longer window, min_coverage or staleness mends that"
                 )

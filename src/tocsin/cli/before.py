@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tocsin.cli.arguments import Force, PipelineFile
-from tocsin.cli.terminal import write
+from tocsin.cli.terminal import several, write
 from tocsin.errors import did_you_mean
 
 
@@ -37,8 +37,7 @@ def check(file: PipelineFile) -> None:
     from tocsin.rule import partition_labels
 
     config = load(file)
-    count = len(config.rules)
-    typer.echo(f"{file}: fine, {count} {'rule' if count == 1 else 'rules'}")
+    typer.echo(f"{file}: fine, {several(len(config.rules), 'rule', 'rules')}")
     typer.echo(f"partition key: {', '.join(partition_labels(config.rules)) or 'none, so there is one partition'}")
     for advice in config.advice():
         typer.echo(f"advice: {advice}")

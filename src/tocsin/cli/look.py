@@ -29,6 +29,7 @@ def alerts_list(file: PipelineFile, pending: Pending = False, as_json: AsJson = 
         give_json(alert for _, alert in found)
     elif found:
         give_table([alert for _, alert in found], [number for number, _ in found])
+        say(f"`tocsin alerts show {file} NUMBER` shows one with its transitions.")
     else:
         say("There are no alerts in the store.")
 
@@ -70,7 +71,8 @@ def dead_letters_list(file: PipelineFile, as_json: AsJson = False) -> None:
     if as_json:
         give(json.dumps({"id": one.id, **_plain(one.place), "reason": one.reason}, ensure_ascii=False) for one in found)
     elif found:
-        give_rows(("", "place", "reason"), [(str(one.id), _where(one.place), one.reason) for one in found])
+        give_rows(("number", "place", "reason"), [(str(one.id), _where(one.place), one.reason) for one in found])
+        say(f"`tocsin dead-letters show {file} NUMBER` shows one as it came.")
     else:
         say("There are no dead letters in the store.")
 

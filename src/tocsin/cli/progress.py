@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from numba.core import event
 
-from tocsin.cli.terminal import say
+from tocsin.cli.terminal import say, several
 from tocsin.instant import LONG_AGO, SECOND, format_time
 
 if TYPE_CHECKING:
@@ -57,4 +57,5 @@ class _Once(event.Listener):
 
 def _line(stats: Stats) -> str:
     time = "" if stats.newest == LONG_AGO else format_time(stats.newest // SECOND * SECOND)
-    return f"{stats.readings:,} readings  {stats.rate:,.0f}/s  {time}"
+    rate = f"{stats.rate:,.0f}/s" if stats.rate else ""
+    return f"{several(stats.readings, 'reading', 'readings')}  {rate}  {time}"

@@ -10,7 +10,7 @@ import typer
 
 from tocsin.cli.arguments import AsJson, Pending, PipelineFile
 from tocsin.cli.status import UNUSABLE
-from tocsin.cli.terminal import give, give_json, give_table, say
+from tocsin.cli.terminal import give, give_json, give_table, say, several
 from tocsin.errors import SetupError
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _end(config: Config, outcome: Outcome, stopped: str, dead_letters: str) -> N
         say(stopped)
         raise typer.Exit(outcome.exit_code)
     if outcome.stats.rejects:
-        say(f"warning: {outcome.stats.rejects:,} could not be read: {dead_letters}")
+        say(f"warning: {several(outcome.stats.rejects, 'line', 'lines')} could not be read: {dead_letters}")
     if config.notify:
         say("warning: `notify` is kept for later: this version tells nobody")
     for warning in outcome.stats.warnings():
@@ -134,14 +134,16 @@ def _end(config: Config, outcome: Outcome, stopped: str, dead_letters: str) -> N
 
 
 def _summary(name: str, stats: Stats) -> str:
-    counts = {
-        "late": stats.late,
-        "conflicts": stats.conflicts,
-        "repeats": stats.repeats,
-        "future": stats.future,
-        "dead letters": stats.rejects,
-        "alerts fired": stats.fired,
-        "resolved": stats.resolved,
-    }
-    told = ", ".join(f"{count:,} {what}" for what, count in counts.items())
-    return f"{name}: {stats.readings:,} readings in {stats.seconds:.1f} s ({stats.rate:,.0f}/s), {told}"
+    counts = (
+        f"{stats.late:,} late",
+        several(stats.conflicts, "conflict", "conflicts"),
+        several(stats.repeats, "repeat", "repeats"),
+        f"{stats.future:,} future",
+        several(stats.rejects, "dead letter", "dead letters"),
+        several(stats.fired, "alert fired", "alerts fired"),
+        f"{stats.resolved:,} resolved",
+    )
+    rate = f" ({stats.rate:,.0f}/s)" if stats.rate else ""
+    return (
+        f"{name}: {several(stats.readings, 'reading', 'readings')} in {stats.seconds:.1f} s{rate}, {', '.join(counts)}"
+    )

@@ -44,6 +44,11 @@ def write(path: Path, data: bytes, force: bool) -> None:
         raise SetupError(f"{path}: cannot be written: {error.strerror}") from None
 
 
+def several(count: int, one: str, many: str) -> str:
+    """`1 reading`, `1,200 readings`."""
+    return f"{count:,} {one if count == 1 else many}"
+
+
 def give_json(alerts: Iterable[Alert]) -> None:
     """One object an alert and line."""
     give(json.dumps(alert.to_json(), ensure_ascii=False) for alert in alerts)
@@ -56,7 +61,7 @@ def give_table(alerts: Sequence[Alert], numbers: Sequence[int] = ()) -> None:
     colours = [COLOURS.get(alert.state.name.lower()) for alert in alerts]
     if numbers:
         numbered = [(str(number), *row) for number, row in zip(numbers, rows, strict=True)]
-        give_rows(("", *header), numbered, colours)
+        give_rows(("number", *header), numbered, colours)
     elif rows:
         give_rows(header, rows, colours)
 
