@@ -22,7 +22,7 @@ ORDER: list[set[str]] = [
     {"codecs", "connectors", "stores", "simulators"},
     {"source", "checkpoint", "stats"},
     {"pipeline"},
-    {"document", "kinds", "shape", "inputs", "words", "config", "schema", "runners", "frame"},
+    {"plain", "document", "kinds", "shape", "inputs", "words", "config", "schema", "runners", "frame"},
     {"cli", "chart", "demo"},
 ]
 """Each file or folder may import those of its own step and of the steps before it."""

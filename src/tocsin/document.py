@@ -7,7 +7,9 @@ are written: a zip code of 01234 is no number.  Aliases and merge keys (`<<`) wo
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,9 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from tocsin.errors import ConfigError, Place, SetupError
+from tocsin.plain import Plain, Steps, plain_mappings
 
-Steps = tuple[str | int, ...]
-"""The way from the top of the file to a value: `("rules", 3, "expr")`."""
+__all__ = ["Document", "Steps", "text_of"]
 
 _TAG = "tag:yaml.org,2002:"
 _REMEDIES = {
@@ -48,6 +50,7 @@ class Document:
         self._places: dict[Steps, Place] = {}
         self._keys: dict[Steps, Place] = {}
         self._lines: list[str] = []
+        self._aside: dict[int, Plain] = {}
 
     @classmethod
     def read(cls, path: Path, text_at: Callable[[Steps], bool] = lambda _: False) -> Document:
@@ -59,7 +62,7 @@ class Document:
         """The document in a text."""
         document = cls(file, text_at)
         document._lines = text.split("\n")
-        root = document._compose(text)
+        root = document._compose_around() or document._compose(text)
         if root is not None:
             document.value = document._plain(root, (), ())
         return document
@@ -70,17 +73,28 @@ class Document:
 
     def place_of_key(self, steps: Steps) -> Place:
         """Where the key of a value begins, for mistakes in the key itself."""
-        return self._nearest({**self._places, **self._keys}, steps)
+        return self._nearest(ChainMap(self._keys, self._places), steps)
 
-    def _nearest(self, places: dict[Steps, Place], steps: Steps) -> Place:
+    def _nearest(self, places: Mapping[Steps, Place], steps: Steps) -> Place:
         while steps and steps not in places:
             steps = steps[:-1]
         return places.get(steps, Place(self.file, 1, 1))
 
+    def _compose_around(self) -> Node | None:
+        """The file's nodes without its long plain mappings, which are set aside; None if it has none, or is odd."""
+        mappings = plain_mappings(self._lines, self._text_at)
+        lines = list(self._lines)
+        for mapping in mappings:
+            lines[mapping.line + 1 : mapping.end] = [""] * (mapping.end - mapping.line - 1)
+        with suppress(YAMLError, RecursionError):
+            if mappings and _stand_empty(mappings, root := _compose("\n".join(lines))):
+                self._aside = {mapping.line: mapping for mapping in mappings}
+                return root
+        return None
+
     def _compose(self, text: str) -> Node | None:
         try:
-            root: Node | None = YAML(typ="safe", pure=True).compose(io.StringIO(text))
-            return root
+            return _compose(text)
         except YAMLError as error:
             raise ConfigError(_explain(error), self._place_of_error(error)) from None
         except RecursionError:
@@ -120,13 +134,20 @@ class Document:
                 self._twice(here, self._start(key))
                 continue
             self._keys.setdefault(here, self._start(key))
-            found[key.value] = self._plain(value, here, above)
+            aside = None if steps else self._aside.get(key.start_mark.line)
+            found[key.value] = self._filled(aside) if aside else self._plain(value, here, above)
         for merged in self._merged(node):
             if isinstance(merged, MappingNode):
                 found = {**self._plain(merged, steps, above), **found}
             else:
                 self.errors.append(ConfigError("only a mapping can be merged with '<<'", self._start(merged)))
         return found
+
+    def _filled(self, mapping: Plain) -> dict[str, Any]:
+        first = next(iter(mapping.keys.values()))
+        for places, found in ((self._places, {(mapping.key,): first, **mapping.places}), (self._keys, mapping.keys)):
+            places |= {steps: Place(self.file, line + 1, column + 1) for steps, (line, column) in found.items()}
+        return dict(mapping.value)
 
     def _pairs(self, node: MappingNode) -> Iterator[tuple[Node, Node]]:
         return ((key, value) for key, value in node.value if key.tag != f"{_TAG}merge")
@@ -186,6 +207,18 @@ def text_of(path: Path) -> str:
         before = data[: error.start]
         place = Place(str(path), before.count(b"\n") + 1, error.start - before.rfind(b"\n"))
         raise ConfigError("not UTF-8 text: save the file as UTF-8", place) from None
+
+
+def _compose(text: str) -> Node | None:
+    root: Node | None = YAML(typ="safe", pure=True).compose(io.StringIO(text))
+    return root
+
+
+def _stand_empty(mappings: list[Plain], root: Node | None) -> bool:
+    """Whether the key of each mapping stands at the top of the file, and nothing is left behind it."""
+    pairs = root.value if isinstance(root, MappingNode) else []
+    left = {key.start_mark.line: (value.value, getattr(value, "style", None)) for key, value in pairs}
+    return all(left.get(mapping.line) == ("", None) for mapping in mappings)
 
 
 def _explain(error: YAMLError) -> str:
