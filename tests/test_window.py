@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tocsin.instant import LONG_AGO, SECOND
-from tocsin.kernels import arena, windows
+from tocsin.kernels import arena, order
 from tocsin.kernels.arena import AT, BEFORE, LIVE, NEWEST, ROOM, SHIFT, SIZE
 from tocsin.key import Keys
 from tocsin.node import Selector
@@ -45,7 +47,7 @@ class Stream:
         cutoff = int(when[0]) - self.recent.longest
         slots, numbers = self.recent.slot_of[codes], np.asarray(values, np.float64)
         nothing = np.empty(0, np.int64)
-        self.recent.observe(self.view, slots, when, numbers, codes, True, True, cutoff, nothing, out)
+        self.recent._observe(self.view, slots, when, numbers, codes, True, True, cutoff, nothing, out)
         return dict(zip(self.summaries, out, strict=True))
 
     def used(self) -> int:
@@ -304,11 +306,21 @@ class TestQuantiles:
     def quantile(self, q: float, values: Sequence[float]) -> float:
         stream = Stream(MINUTE, ["count"])
         stream.send(np.arange(len(values)), values)
-        recent, out = stream.recent, np.empty(1)
-        windows.quantile(
-            np.zeros(1, np.int32), np.array([len(values) - 1]), recent.meta, recent.time, recent.value, MINUTE, q, out
-        )
+        recent, out, scratch = stream.recent, np.empty(1), np.empty(len(values))
+        slots, times = np.zeros(1, np.int32), np.array([len(values) - 1])
+        order.quantile(slots, times, recent.meta, recent.time, recent.value, MINUTE, q, scratch, out)
         return float(out[0])
+
+    @settings(deadline=None)
+    @given(st.lists(st.integers(-5, 5), min_size=1, max_size=200), st.floats(0, 1))
+    def test_it_is_what_numpy_finds(self, values: list[int], q: float) -> None:
+        assert self.quantile(q, values) == pytest.approx(np.quantile(values, q), rel=1e-12, abs=1e-12)
+
+    @pytest.mark.parametrize("shape", [np.sort, lambda values: -np.sort(-values), lambda values: values])
+    def test_so_it_is_of_many_readings_in_any_order(self, shape: Callable[[Floats], Floats]) -> None:
+        values = shape(np.random.default_rng(7).normal(size=3000))
+        for q in (0, 0.01, 0.5, 0.99, 1):
+            assert self.quantile(q, values.tolist()) == pytest.approx(np.quantile(values, q), rel=1e-12)
 
     @pytest.mark.parametrize(("q", "expected"), [(0, 1), (0.25, 1.75), (0.5, 2.5), (0.75, 3.25), (0.9, 3.7), (1, 4)])
     def test_it_lies_between_its_neighbours(self, q: float, expected: float) -> None:

@@ -211,13 +211,14 @@ class Engine(Stateful):
 
     def _admit(self, batch: Batch, decided: int) -> tuple[Batch, Flags]:
         """Flags the batch's readings; returns the accepted ones that are ready, in time order."""
+        flags = np.zeros(len(batch), np.uint8)
         late = batch.time < decided
-        flags = np.where(late, np.uint8(Flag.LATE), np.uint8(Flag.ACCEPTED)).astype(np.uint8)
-        some_late = bool(late.any())
-        fresh = batch.take(~late) if some_late else batch
+        fresh = batch
+        if late.any():
+            flags[late] = Flag.LATE
+            fresh = batch.take(~late)
         joined = Batch.join([self.waiting, fresh]) if len(self.waiting) else fresh
-        identities = self.series.identity[joined.code]
-        if not in_order(identities, joined.time):
+        if not in_order(joined.code, joined.time, self.series.identity):
             order = np.argsort(joined.time, kind="stable")
             joined = joined.take(order)
             seen = self._find_repeats(joined)

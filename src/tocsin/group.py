@@ -8,7 +8,7 @@ first: each time at which one of the rules' series has a reading, and each silen
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,14 @@ from tocsin.key import Keys
 from tocsin.life import Life, Moves
 from tocsin.node import Call, Node, Selector, selectors, walk
 from tocsin.plan import plan
-from tocsin.reading import Batch, Codes, Labels, Times
+from tocsin.reading import Batch, Codes, Labels, Times, Values
 from tocsin.rule import Rule
 from tocsin.state import Stateful, grown
 from tocsin.window import Recent, View, Wanted
 
 _NO_TIMES = np.empty(0, np.int64)
-_NO_LIMITS = np.empty((0, 0), np.float64)
+AT_ONCE = 16384
+"""Instants that go through windows, program and lives together, so that their columns stay in the nearer caches."""
 
 
 def group_rules(rules: Sequence[Rule], forget_after: int) -> Iterator[tuple[list[Rule], int]]:
@@ -58,16 +59,28 @@ def _silences(rule: Rule) -> set[tuple[Selector, int]]:
 class Instants:
     """When rules are evaluated: slots and times in time order.
 
-    `heard` is when the key's newest reading was, `born` up to when it had been forgotten; both are
-    empty where every instant is a reading and nothing forgotten can be seen.  `limits` has a row for
-    each of the plan's limits.
+    Where every instant is a reading and nothing forgotten can be seen, `values` has the readings'.
+    Elsewhere `heard` is when the key's newest reading was, `born` up to when it had been forgotten, and
+    `limits` has a row for each of the plan's limits.  What is not there is empty.
     """
 
     slots: Codes
     times: Times
-    heard: Times
-    born: Times
-    limits: npt.NDArray[np.float64]
+    values: Values = field(default_factory=lambda: np.empty(0))
+    heard: Times = field(default_factory=lambda: np.empty(0, np.int64))
+    born: Times = field(default_factory=lambda: np.empty(0, np.int64))
+    limits: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
+
+    def part(self, which: slice) -> Instants:
+        """Some of them."""
+        return Instants(
+            self.slots[which],
+            self.times[which],
+            self.values[which],
+            self.heard[which],
+            self.born[which],
+            self.limits[:, which],
+        )
 
 
 class Silence(Stateful):
@@ -173,19 +186,18 @@ class Group(Stateful):
 
     def decide(self, ready: Batch, decided: int, watermark: int, moves: Moves) -> None:
         """Evaluates the rules at every instant from `decided` to before the watermark, and runs timers."""
-        if self.direct:
-            instants, inputs = self._look_directly(ready)
-        else:
-            instants = self._instants(ready, decided, watermark)
-            inputs = self._look(instants)
-        if len(instants.slots):
-            for place, column in enumerate(self.plan.limits.values()):
-                inputs[column] = instants.limits[place]
-            columns = self.plan.run(inputs)
-            for life in self.lives:
-                life.advance(instants.slots, instants.times, instants.heard, columns, self.expected_since, moves)
+        instants = self._readings(ready) if self.direct else self._instants(ready, decided, watermark)
+        for low in range(0, len(instants.slots), AT_ONCE):
+            self._judge(instants.part(slice(low, low + AT_ONCE)), moves)
         for life in self.lives:
             life.run_timers(watermark, self.expected_since, moves)
+
+    def _judge(self, instants: Instants, moves: Moves) -> None:
+        """Sums up the windows that end at these instants, runs the program over them and moves the alerts."""
+        inputs = self._look(instants)
+        columns = self.plan.run(inputs)
+        for life in self.lives:
+            life.advance(instants.slots, instants.times, instants.heard, columns, self.expected_since, moves)
 
     def rebuild(self, decided: Batch) -> None:
         """Learns from readings decided long since when each key was heard last."""
@@ -232,16 +244,13 @@ class Group(Stateful):
         recent.views.append(view)
         return view
 
-    def _look_directly(self, ready: Batch) -> tuple[Instants, npt.NDArray[np.float64]]:
-        recent, view = self.recents[0], self.views[0]
-        slots, times, values, codes = recent.slot_of[ready.code], ready.time, ready.value, ready.code
+    def _readings(self, ready: Batch) -> Instants:
+        """Each selected reading, where every one of them is an instant."""
+        slots = self.recents[0].slot_of[ready.code]
         if len(slots) and slots.min() < 0:
             chosen = slots >= 0
-            slots, times, values, codes = slots[chosen], times[chosen], values[chosen], codes[chosen]
-        inputs = self.plan.new_inputs(len(slots))
-        recent.observe(view, slots, times, values, codes, self.keeps, True, self.cutoff, _NO_TIMES, inputs)
-        view.quantiles(slots, times, inputs)
-        return Instants(slots, times, _NO_TIMES, _NO_TIMES, _NO_LIMITS), inputs
+            return Instants(slots[chosen], ready.time[chosen], ready.value[chosen])
+        return Instants(slots, ready.time, ready.value)
 
     def _instants(self, ready: Batch, decided: int, watermark: int) -> Instants:
         """Each key and time once: where a selected series has a reading, or a silence falls due."""
@@ -263,7 +272,7 @@ class Group(Stateful):
         heard, born = self._forget(slots, times, is_reading)
         limits = self._follow_limits(slots, times, label_sets, born)
         last = last_of_each(slots, times, self._mark)
-        return Instants(slots[last], times[last], heard[last], born[last], limits[:, last])
+        return Instants(slots[last], times[last], heard=heard[last], born=born[last], limits=limits[:, last])
 
     def _expect_always(self, first: int, upto: int) -> None:
         """Marks the keys of new series of expected devices, where a key knows no other device."""
@@ -288,12 +297,17 @@ class Group(Stateful):
         return heard, born
 
     def _look(self, instants: Instants) -> npt.NDArray[np.float64]:
+        """The plan's inputs at these instants; readings that are not kept yet are added on the way."""
         slots, times = instants.slots, instants.times
         inputs = self.plan.new_inputs(len(slots))
-        nothing = np.empty(0)
         for recent, view in zip(self.recents, self.views, strict=True):
-            recent.observe(view, slots, times, nothing, slots[:0], False, True, LONG_AGO, instants.born, inputs)
+            if self.keeps:
+                recent.read(view, slots, times, instants.values, self.cutoff, inputs)
+            else:
+                recent.look(view, slots, times, instants.born, inputs)
             view.quantiles(slots, times, inputs)
+        for place, column in enumerate(self.plan.limits.values()):
+            inputs[column] = instants.limits[place]
         return inputs
 
     def _follow_limits(self, slots: Codes, times: Times, label_sets: Codes, born: Times) -> npt.NDArray[np.float64]:

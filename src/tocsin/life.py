@@ -88,6 +88,7 @@ class Life(Stateful):
         self.touched = np.zeros(1, np.int64)
         self.tally = np.zeros(2, np.int64)
         self._next_due = NEVER
+        self._pages: tuple[Rows, Floats] = (np.empty((0, 0), np.int64), np.empty((0, 0)))
         held = [timer for timer in (self.numbers[kernel.R_KEEP], self.numbers[kernel.R_DURATION]) if timer > 0]
         self._soonest = int(min([forget_after - rule.longest_window, *held]))
 
@@ -114,7 +115,7 @@ class Life(Stateful):
         while first < len(slots):
             if self.free[0] == 0:
                 self._add_rows()
-            made, rows, floats = np.zeros(1, np.int64), *_buffers()
+            made, rows, floats = self._room()
             first = kernel.advance(
                 first,
                 slots,
@@ -139,14 +140,14 @@ class Life(Stateful):
                 floats,
                 made,
             )
-            self._take(rows, floats, int(made[0]), moves)
+            self._take(int(made[0]), moves)
         self._next_due = min(self._next_due, int(times[0]) + self._soonest)
 
     def run_timers(self, watermark: int, expected_since: Times, moves: Moves) -> None:
         """Runs every timer due before the watermark, and notes which open alerts have changed."""
         through = watermark <= self._next_due
         while not through:
-            made, rows, floats = np.zeros(1, np.int64), *_buffers()
+            made, rows, floats = self._room()
             through, self._next_due = kernel.run_out(
                 watermark,
                 self.numbers,
@@ -160,7 +161,7 @@ class Life(Stateful):
                 floats,
                 made,
             )
-            self._take(rows, floats, int(made[0]), moves)
+            self._take(int(made[0]), moves)
         self._note_changes(moves)
 
     def open_alerts(self) -> list[Alert]:
@@ -274,9 +275,20 @@ class Life(Stateful):
             moves.changed.append((self, self._columns().take(still_open)))
             self.touched[0] = 0
 
-    def _take(self, rows: Rows, floats: Floats, made: int, moves: Moves) -> None:
+    def _room(self) -> tuple[npt.NDArray[np.int64], Rows, Floats]:
+        """Where the next moves go: how many there are (none yet), and pages that nobody has written to."""
+        if len(self._pages[0]) < kernel.MOST_MOVES:
+            self._pages = (
+                np.empty((_MOVES_AT_ONCE, kernel.MOVE_INTEGERS), np.int64),
+                np.empty((_MOVES_AT_ONCE, kernel.MOVE_FLOATS), np.float64),
+            )
+        return np.zeros(1, np.int64), *self._pages
+
+    def _take(self, made: int, moves: Moves) -> None:
         if made:
-            moves.parts.append((self, rows[:made].copy(), floats[:made].copy()))
+            rows, floats = self._pages
+            moves.parts.append((self, rows[:made], floats[:made]))
+            self._pages = rows[made:], floats[made:]
 
     def _add_rows(self) -> None:
         """Doubles the rows; the free ones are a stack, its height first."""
@@ -311,13 +323,6 @@ def _numbers(rule: Rule, forget_after: int, timed: bool) -> npt.NDArray[np.int64
     numbers[kernel.R_HAS_CLEAR] = rule.clear is not None
     numbers[kernel.R_BELOW] = rule.below
     return numbers
-
-
-def _buffers() -> tuple[Rows, Floats]:
-    return (
-        np.empty((_MOVES_AT_ONCE, kernel.MOVE_INTEGERS), np.int64),
-        np.empty((_MOVES_AT_ONCE, kernel.MOVE_FLOATS), np.float64),
-    )
 
 
 def _known(number: float) -> float | None:

@@ -10,31 +10,31 @@ import numpy as np
 import numpy.typing as npt
 
 from tocsin.instant import LONG_AGO
-from tocsin.kernels import arena, windows
+from tocsin.kernels import arena, long, order, short, summaries, windows
 from tocsin.key import Keys, Selection
 from tocsin.node import Selector
 from tocsin.reading import Codes, Series, Times, Values
 from tocsin.state import Stateful, grown
 
-Column = npt.NDArray[np.int32]
+Column = npt.NDArray[np.uint32]
 _NONE_FLOAT = np.empty(0, np.float64)
 _NONE_INT = np.empty(0, np.int64)
 _NONE_CODE = np.empty(0, np.int32)
 
 SUMMARY = {
-    "count": windows.COUNT,
-    "sum": windows.SUM,
-    "min": windows.MIN,
-    "max": windows.MAX,
-    "first": windows.FIRST,
-    "last": windows.LAST,
-    "resets": windows.RESETS,
-    "moment2": windows.MOMENT2,
-    "covariance": windows.COVARIANCE,
-    "time_moment2": windows.TIME_MOMENT2,
-    "span": windows.SPAN,
-    "coverage": windows.COVERAGE,
-    "deviation": windows.DEVIATION,
+    "count": summaries.COUNT,
+    "sum": summaries.SUM,
+    "min": summaries.MIN,
+    "max": summaries.MAX,
+    "first": summaries.FIRST,
+    "last": summaries.LAST,
+    "resets": summaries.RESETS,
+    "moment2": summaries.MOMENT2,
+    "covariance": summaries.COVARIANCE,
+    "time_moment2": summaries.TIME_MOMENT2,
+    "span": summaries.SPAN,
+    "coverage": summaries.COVERAGE,
+    "deviation": summaries.DEVIATION,
 }
 
 
@@ -42,7 +42,7 @@ SUMMARY = {
 class Wanted:
     """What rules ask of one selector: a column of the input for each, shared by all that ask the same.
 
-    `windows` maps a length to its summaries and their columns; -1 is 'not wanted'.
+    `windows` maps a length to its summaries and their columns; a column of -1 is 'not wanted'.
     """
 
     windows: dict[int, dict[str, int]] = field(default_factory=dict)
@@ -104,11 +104,35 @@ class Recent(Stateful):
 
     def keep(self, slots: Codes, times: Times, values: Values, codes: Codes, cutoff: int) -> None:
         """Adds readings in time order."""
-        self.observe(
+        self._observe(
             View(self, Wanted()), slots, times, values, codes, True, False, cutoff, _NONE_INT, np.empty((0, 0))
         )
 
-    def observe(
+    def read(
+        self, view: View, slots: Codes, times: Times, values: Values, cutoff: int, out: npt.NDArray[np.float64]
+    ) -> None:
+        """Adds readings of keys of one device each, and sums up the windows that end at every one of them.
+
+        As `observe` does, by the shortest way until a window holds more than a few readings.
+        """
+        first, count = 0, len(slots)
+        while first < count and view.is_short:
+            first, why = short.observe(
+                first, slots, times, values, cutoff, self.meta, self.heads, self.top, self.time, self.value,
+                self.previous, view.lengths, view.needs, view.guesses, view.columns, view.wanted.newest, self.staleness,
+                out,
+            )  # fmt: skip
+            if why == short.ARENA_FULL:
+                self._enlarge()
+            elif why == short.LONG_WINDOW:
+                view.is_short = False
+        self._observe(view, slots, times, values, slots, True, True, cutoff, _NONE_INT, out, first)
+
+    def look(self, view: View, slots: Codes, times: Times, born: Times, out: npt.NDArray[np.float64]) -> None:
+        """Sums up the windows that end at events, whose readings have been kept."""
+        self._observe(view, slots, times, _NONE_FLOAT, _NONE_CODE, False, True, LONG_AGO, born, out)
+
+    def _observe(
         self,
         view: View,
         slots: Codes,
@@ -120,14 +144,15 @@ class Recent(Stateful):
         cutoff: int,
         born: Times,
         out: npt.NDArray[np.float64],
+        first: int = 0,
     ) -> None:
         """Adds events that are readings (`keep`), and sums up the windows that end at them (`look`)."""
-        first, count = 0, len(slots)
+        count = len(slots)
         while first < count:
             first, why = self._pass(view, first, slots, times, values, codes, keep, look, cutoff, born, out)
-            if why == windows.ARENA_FULL:
+            if why == short.ARENA_FULL:
                 self._enlarge()
-            elif why == windows.LONG_ROWS_FULL:
+            elif why == short.LONG_ROWS_FULL:
                 view.enlarge()
                 if keep:
                     # What it had kept it must not keep again, so this one event is looked at by itself.
@@ -215,13 +240,14 @@ class View:
         lengths = sorted(wanted.windows)
         self.lengths = np.array(lengths, np.int64)
         self.needs = np.array([_needs(wanted.windows[length]) for length in lengths], np.int64)
-        self.guesses = np.zeros(len(lengths), np.int64)
-        self.columns: Column = np.full((len(lengths), windows.SUMMARIES), -1, np.int32)
+        self.guesses = np.zeros(len(lengths), np.uint64)
+        self.columns: Column = np.zeros((len(lengths), summaries.SUMMARIES), np.uint32)
         for place, length in enumerate(lengths):
             for summary, column in wanted.windows[length].items():
                 self.columns[place, SUMMARY[summary]] = column
         self.suffix_places, self._kinds = _suffix_places(self.needs)
         self.silent_since: Times = _NONE_INT
+        self.is_short = not recent.shared and wanted.silence < 0
         self.forget_long_windows()
 
     def forget_long_windows(self) -> None:
@@ -229,8 +255,8 @@ class View:
         self.suffixes = np.empty((self._kinds, 0), np.float64)
         self.suffix_previous = np.empty((len(self.lengths), 0), np.int64)
         self.long_row = np.full(len(self.recent.meta), -1, np.int32)
-        self.long_integers = np.empty((0, len(self.lengths), windows.LONG_INTEGERS), np.int64)
-        self.long_floats = np.empty((0, len(self.lengths), windows.LONG_FLOATS), np.float64)
+        self.long_integers = np.empty((0, len(self.lengths), long.LONG_INTEGERS), np.int64)
+        self.long_floats = np.empty((0, len(self.lengths), long.LONG_FLOATS), np.float64)
         self.long_top = np.zeros(1, np.int64)
 
     def enlarge(self) -> None:
@@ -252,8 +278,10 @@ class View:
     def quantiles(self, slots: Codes, times: Times, out: npt.NDArray[np.float64]) -> None:
         """Fills the columns of order statistics."""
         recent = self.recent
+        if self.wanted.quantiles:
+            scratch = np.empty(int(recent.meta[:, arena.ROOM].max(initial=0)))
         for (length, q), column in self.wanted.quantiles.items():
-            windows.quantile(slots, times, recent.meta, recent.time, recent.value, length, q, out[column])
+            order.quantile(slots, times, recent.meta, recent.time, recent.value, length, q, scratch, out[column])
 
 
 def _needs(summaries: Iterable[str]) -> int:
@@ -263,20 +291,20 @@ def _needs(summaries: Iterable[str]) -> int:
 def _suffix_places(needs: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int]:
     """Which column beside the arena holds what of which window, and how many columns that makes."""
     kinds = (
-        (windows.NEED_SUM, (windows.S_SUM,)),
-        (windows.NEED_EXTREMES, (windows.S_MIN, windows.S_MAX)),
-        (windows.NEED_RESETS, (windows.S_RESETS,)),
-        (windows.NEED_CENTRED, (windows.S_MEAN, windows.S_M2)),
-        (windows.NEED_LINE, (windows.S_TIME, windows.S_COV, windows.S_TM2)),
+        (summaries.NEED_SUM, (long.S_SUM,)),
+        (summaries.NEED_EXTREMES, (long.S_MIN, long.S_MAX)),
+        (summaries.NEED_RESETS, (long.S_RESETS,)),
+        (summaries.NEED_CENTRED, (long.S_MEAN, long.S_M2)),
+        (summaries.NEED_LINE, (long.S_TIME, long.S_COV, long.S_TM2)),
     )
-    places = np.full((len(needs), windows.SUFFIXES + 1), -1, np.int64)
+    places = np.full((len(needs), long.SUFFIXES + 1), -1, np.int64)
     used = 0
     for window, need in enumerate(needs):
         for flag, members in kinds:
             for member in members if need & flag else ():
                 places[window, member] = used
                 used += 1
-        places[window, windows.SUFFIXES] = window
+        places[window, long.SUFFIXES] = window
     return places, used
 
 

@@ -7,11 +7,19 @@ from tocsin.kernels import allocating, compiled
 
 
 @compiled
-def in_order(identities, times):  # type: ignore[no-untyped-def]
-    """Whether times never step back, and identities climb within one time: then nothing repeats."""
-    for i in range(1, len(times)):
-        if times[i] < times[i - 1] or (times[i] == times[i - 1] and identities[i] <= identities[i - 1]):
+def in_order(codes, times, identity):  # type: ignore[no-untyped-def]
+    """Whether times never step back, and identities climb within one time: then nothing repeats.
+
+    `identity` is that of each series; `codes` are the readings' series.
+    """
+    if len(times) == 0:
+        return True
+    before, of = times[0], identity[np.uintp(codes[0])]
+    for i in range(np.uintp(1), np.uintp(len(times))):
+        t, one = times[i], identity[np.uintp(codes[i])]
+        if t < before or (t == before and one <= of):
             return False
+        before, of = t, one
     return True
 
 

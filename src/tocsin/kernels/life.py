@@ -82,12 +82,14 @@ def advance(  # type: ignore[no-untyped-def]
     e, count, unknown = first, len(slots), 0
     while True:
         # Nearly every evaluation is false and finds nothing open, or true and finds its alert firing.
-        if plain and has_clear:
-            while e < count and truths[e] == 0.0 and row_of[slots[e]] < 0 and clears[e] == clears[e]:
-                e += 1
-        elif plain:
-            while e < count and truths[e] == 0.0 and row_of[slots[e]] < 0:
-                e += 1
+        # Unsigned places: a sign would be looked at again at each step.
+        if plain:
+            i = np.uintp(e)
+            while i < np.uintp(count) and truths[i] == 0.0 and row_of[np.uintp(slots[i])] < 0:
+                if has_clear and clears[i] != clears[i]:
+                    break
+                i += np.uintp(1)
+            e = np.int64(i)
         if e == count:
             break
         row, t = np.int64(row_of[slots[e]]), times[e]
