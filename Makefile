@@ -3,6 +3,7 @@
 #   make demo     a simulated cook, its temperatures and its alerts in the terminal
 #   make test     all tests
 #   make lint     formatting, lint and types, as .ci/run checks them
+#   make services the servers that tests of brokers talk to: Debian's packages, the others built and cached
 #   make bench    how fast this machine is (minutes)
 #   make setup    the environment alone (.venv); does nothing when it is up to date
 #   make lock     pin what the environment has now: after changing dependencies in pyproject.toml
@@ -12,7 +13,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: setup demo test lint bench lock clean
+.PHONY: setup demo test services lint bench lock clean
 
 setup: $(READY)
 
@@ -30,6 +31,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+
+services: setup
+	@tests/services/fetch
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "tocsin"
 
 ORDER: list[set[str]] = [
     {"errors", "instant"},
-    {"reading", "record", "watermark", "state"},
+    {"reading", "record", "message", "address", "watermark", "state"},
     {"kernels"},
     {"functions", "alert"},
     {"node", "level", "bounds", "possible", "remedies"},
@@ -27,8 +27,8 @@ ORDER: list[set[str]] = [
 ]
 """Each file or folder may import those of its own step and of the steps before it."""
 
-MIDDLE = set().union(*ORDER[:8])
-"""What decides: from errors to engine."""
+MIDDLE = set().union(*ORDER[:8]) - {"address"}
+"""What decides: from errors to engine; an address is only for plug-ins, and is taken apart by urllib."""
 
 PLUG_INS = {"codecs", "connectors", "stores", "simulators"}
 PLUG_INS_MAY_IMPORT = ORDER[0] | ORDER[1] | {"alert"}

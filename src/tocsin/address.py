@@ -1,0 +1,75 @@
+"""The address of a server as the user writes it, and how it is shown: without its secrets.
+
+    amqp://user:password@host:5671/vhost?ca=ca.pem&cert=me.pem&key=me.key
+
+User and password come from the address, else from the environment (`TOCSIN_BROKER_USER`,
+`TOCSIN_BROKER_PASSWORD`, or a file that `TOCSIN_BROKER_PASSWORD_FILE` names).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+TLS = ("ca", "cert", "key")
+"""The parameters that name files for TLS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server listens and who asks; `str()` shows it without the password."""
+
+    scheme: str
+    host: str
+    port: int | None = None
+    path: str = ""
+    user: str = ""
+    password: str = field(default="", repr=False)
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        port = f":{self.port}" if self.port is not None else ""
+        return f"{self.scheme}://{self.host}{port}{'/' + self.path if self.path else ''}"
+
+    def tls_file(self, name: str) -> str | None:
+        """The path of `ca`, `cert` or `key`, None if it was not given."""
+        return self.options.get(name)
+
+
+def parse_address(text: str, environment: Mapping[str, str], base: Path | None = None) -> Address:
+    """An address from the user's text; ValueError says what is wrong with it, and never shows a secret.
+
+    Paths in its parameters are taken from `base`, the folder of the pipeline file.
+    """
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"this is not an address: {error}") from None
+    if not parts.scheme or not parts.hostname:
+        raise ValueError("this is not an address: expected one as in amqp://host:5672/vhost")
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    for name in TLS:
+        if name in options and base is not None:
+            options[name] = str(base / options[name])
+    return Address(
+        scheme=parts.scheme,
+        host=parts.hostname,
+        port=port,
+        path=unquote(parts.path.removeprefix("/")),
+        user=unquote(parts.username or "") or environment.get("TOCSIN_BROKER_USER", ""),
+        password=unquote(parts.password or "") or _password(environment),
+        options=options,
+    )
+
+
+def _password(environment: Mapping[str, str]) -> str:
+    file = environment.get("TOCSIN_BROKER_PASSWORD_FILE")
+    if file:
+        try:
+            return Path(file).read_text(encoding="utf-8").rstrip("\n")
+        except OSError as error:
+            raise ValueError(f"TOCSIN_BROKER_PASSWORD_FILE: {file} cannot be read: {error.strerror}") from None
+    return environment.get("TOCSIN_BROKER_PASSWORD", "")

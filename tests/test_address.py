@@ -1,0 +1,46 @@
+"""Addresses of servers, and that their secrets stay secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tocsin.address import parse_address
+
+
+def test_an_address_is_taken_apart() -> None:
+    found = parse_address("amqps://me:p%40ss@host:5671/v%2Fh?ca=ca.pem&heartbeat=5", {}, Path("/etc/t"))
+    assert (found.scheme, found.host, found.port, found.path) == ("amqps", "host", 5671, "v/h")
+    assert (found.user, found.password) == ("me", "p@ss")
+    assert found.tls_file("ca") == "/etc/t/ca.pem"
+    assert found.options["heartbeat"] == "5"
+
+
+def test_neither_its_text_nor_its_repr_shows_the_password() -> None:
+    found = parse_address("mqtt://me:hidden@host/x", {})
+    assert str(found) == "mqtt://host/x"
+    assert "hidden" not in repr(found)
+
+
+def test_who_asks_may_stand_in_the_environment() -> None:
+    found = parse_address("kafka://host:9092", {"TOCSIN_BROKER_USER": "u", "TOCSIN_BROKER_PASSWORD": "w"})
+    assert (found.user, found.password) == ("u", "w")
+
+
+def test_the_address_itself_wins() -> None:
+    assert parse_address("kafka://a:b@host", {"TOCSIN_BROKER_USER": "u", "TOCSIN_BROKER_PASSWORD": "w"}).user == "a"
+
+
+def test_a_password_may_stand_in_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("w\n")
+    assert parse_address("kafka://host", {"TOCSIN_BROKER_PASSWORD_FILE": str(secret)}).password == "w"  # noqa: S105
+    with pytest.raises(ValueError, match="cannot be read"):
+        parse_address("kafka://host", {"TOCSIN_BROKER_PASSWORD_FILE": str(tmp_path / "none")})
+
+
+@pytest.mark.parametrize("text", ["host:5672", "amqp://", "amqp://host:port", "amqp://[::1"])
+def test_what_is_no_address_is_said_without_its_secret(text: str) -> None:
+    with pytest.raises(ValueError, match="not an address"):
+        parse_address(text.replace("://", "://u:hidden@") if "@" not in text else text, {})
