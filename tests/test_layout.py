@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "tocsin"
 
 ORDER: list[set[str]] = [
     {"errors", "instant"},
-    {"reading", "record", "message", "address", "watermark", "state"},
+    {"reading", "record", "message", "address", "sqlite", "watermark", "state"},
     {"kernels"},
     {"functions", "alert"},
     {"node", "level", "bounds", "possible", "remedies"},
@@ -20,15 +20,16 @@ ORDER: list[set[str]] = [
     {"rule"},
     {"advice", "plan", "life", "group", "engine"},
     {"codecs", "connectors", "stores", "simulators"},
-    {"source", "checkpoint", "stats"},
+    {"source", "checkpoint", "stats", "origin", "partition"},
     {"pipeline"},
+    {"publisher", "consumer"},
     {"plain", "document", "kinds", "shape", "inputs", "words", "config", "schema", "runners", "frame"},
     {"cli", "chart", "demo"},
 ]
 """Each file or folder may import those of its own step and of the steps before it."""
 
-MIDDLE = set().union(*ORDER[:8]) - {"address"}
-"""What decides: from errors to engine; an address is only for plug-ins, and is taken apart by urllib."""
+MIDDLE = set().union(*ORDER[:8]) - {"address", "sqlite"}
+"""What decides: from errors to engine; addresses and SQLite's errors are for the plug-ins."""
 
 PLUG_INS = {"codecs", "connectors", "stores", "simulators"}
 PLUG_INS_MAY_IMPORT = ORDER[0] | ORDER[1] | {"alert"}

@@ -11,15 +11,20 @@ Beside the body travel, as headers, properties or attributes, whatever the broke
     tocsin-version        1; another one is not read, and goes to the dead letters
     tocsin-producer       who published it
     tocsin-seq            its number, from 0, among the producer's messages of this partition
-    tocsin-kind           readings; watermark, end: a producer's word that it has come so far, and has ended
+    tocsin-kind           readings; rejects: what a producer could not read, for the dead letters;
+                          watermark, end: a producer's word that it has come so far, and has ended
     tocsin-watermark      the producer's watermark after this message, nanoseconds
+    tocsin-arrival        when its readings first became durable, nanoseconds
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
+
+from tocsin.instant import LONG_AGO
 
 VERSION = "1"
 JSON = "application/json"
@@ -36,6 +41,7 @@ class Kind(StrEnum):
     """What a message says."""
 
     READINGS = "readings"
+    REJECTS = "rejects"
     WATERMARK = "watermark"
     END = "end"
 
@@ -45,7 +51,9 @@ class Message(NamedTuple):
 
     `key` is what the partition was chosen by on the way out, and the broker's own word (a key, a routing
     key, a topic) on the way in.  `broker_id` is the broker's stable name of the message, '' where it has none, and
-    `time` its timestamp in nanoseconds where that is stable.  `position` belongs to the connector: it says
+    `time` its timestamp in nanoseconds where that is stable.  `arrival` is when a reading that has just been
+    measured first became durable (nanoseconds; a file has none): what lies far ahead of it is from the future.
+    `position` belongs to the connector: it says
     which message to acknowledge, and of a log (journal, Kafka) where reading goes on after it.
     """
 
@@ -60,7 +68,28 @@ class Message(NamedTuple):
     key: str = ""
     broker_id: str = ""
     time: int | None = None
+    arrival: int | None = None
     position: Any = None
+
+
+class Standing(IntEnum):
+    """Whether an origin counts."""
+
+    LIVE = 0
+    ENDED = 1
+    EXPIRED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """An origin as it is saved: the number that comes next, how far it has come, and whether it counts."""
+
+    partition: str
+    producer: str
+    next: int = -1
+    mark: int = LONG_AGO
+    newest: int = LONG_AGO
+    standing: Standing = Standing.LIVE
 
 
 def headers_of(message: Message) -> dict[str, str]:
@@ -73,6 +102,8 @@ def headers_of(message: Message) -> dict[str, str]:
         headers[PREFIX + "seq"] = str(message.seq)
     if message.watermark is not None:
         headers[PREFIX + "watermark"] = str(message.watermark)
+    if message.arrival is not None:
+        headers[PREFIX + "arrival"] = str(message.arrival)
     return headers
 
 
@@ -91,7 +122,7 @@ def message_of(
     A version that we do not know is kept: what cannot be read is judged where bodies are decoded.
     """
     get = headers.get
-    seq, watermark, producer = get(PREFIX + "seq", ""), get(PREFIX + "watermark", ""), get(PREFIX + "producer", "")
+    seq, producer = get(PREFIX + "seq", ""), get(PREFIX + "producer", "")
     known = bool(producer) and seq.isdecimal()
     return Message(
         body,
@@ -100,10 +131,15 @@ def message_of(
         producer if known else "",
         int(seq) if known else -1,
         get(PREFIX + "kind", Kind.READINGS),
-        int(watermark) if watermark.removeprefix("-").isdecimal() else None,
+        _number(get(PREFIX + "watermark", "")),
         get(PREFIX + "version", VERSION),
         key,
         broker_id,
         time,
+        _number(get(PREFIX + "arrival", "")),
         position,
     )
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.removeprefix("-").isdecimal() else None

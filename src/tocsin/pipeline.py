@@ -6,7 +6,7 @@ Who owns the loop, a process on this machine or a cluster, is in `runners/`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -20,6 +20,7 @@ from tocsin.stores import Checkpoint, RuleRecord, Step
 
 if TYPE_CHECKING:
     from tocsin.engine import Decision, Engine
+    from tocsin.message import Origin
     from tocsin.record import Decoded, Position, Reject
     from tocsin.rule import Rule
     from tocsin.watermark import Watermark
@@ -33,22 +34,66 @@ class Saver(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Pipeline:
-    """The parts of one pipeline, and how far it has come.
+class Clock(Protocol):
+    """How far event time has come: a watermark, and the newest time that was accepted."""
 
-    `in_order` says that a reading which comes late ends the run: so for a bounded file without
-    lateness, which could have been put in order.  `counted` is what earlier runs counted.
+    @property
+    def value(self) -> int: ...
+
+    @property
+    def newest(self) -> int: ...
+
+
+@dataclass(slots=True)
+class Decider:
+    """The half that does not care where readings come from: what was admitted is decided and saved.
+
+    `clock` is moved by whoever admits.  `position` is where the source is to be read from after the next step,
+    and `counted` is what earlier runs counted.
     """
 
     rules: Sequence[Rule]
     engine: Engine
-    watermark: Watermark
+    clock: Clock
     saver: Saver
-    in_order: bool = False
     position: Position | None = None
     counted: Mapping[str, RuleRecord] = field(default_factory=dict)
     stats: Stats = field(default_factory=Stats)
+
+    def decide(
+        self, batch: Batch, flags: Flags, rejects: Sequence[Reject] = (), origins: Sequence[Origin] = ()
+    ) -> None:
+        """Process what was accepted, up to the watermark, and save all of it."""
+        accepted = flags == Flag.ACCEPTED
+        decision = self.engine.process(batch.take(accepted), self.clock.value)
+        flags[accepted] = decision.flags
+        self._save(decision, Step(self._reached(), batch, flags, rejects, origins=origins))
+
+    def catch_up(self, origins: Sequence[Origin] = (), *, idle: bool = False) -> None:
+        """Decide up to the watermark, which has moved without a reading; `idle`: because the wall clock did."""
+        decision = self.engine.process(None, self.clock.value)
+        self._save(decision, Step(self._reached(), idle=idle, origins=origins))
+
+    def _reached(self) -> Checkpoint:
+        rules = records(self.rules, self.engine.counts(), self.counted)
+        return Checkpoint(self.position, self.clock.value, self.clock.newest, self.engine.first_time, rules)
+
+    def _save(self, decision: Decision, step: Step) -> None:
+        step = replace(step, transitions=decision.transitions, alerts=decision.alerts)
+        self.stats.add(step, self.saver.save(step))
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """A source that is read directly, such as a file: its readings are admitted here, and its position is the checkpoint.
+
+    `in_order` says that a reading which comes late ends the run: so for a bounded file without
+    lateness, which could have been put in order.
+    """
+
+    decider: Decider
+    watermark: Watermark
+    in_order: bool = False
 
     def carry(self, polled: Iterable[Sequence[Decoded] | int], after: Callable[[Stats], None] | None = None) -> None:
         """The loop: a step for everything that was polled and decoded, or for the time to which idleness has come."""
@@ -58,7 +103,7 @@ class Pipeline:
             elif found:
                 self.take(found)
             if after is not None:
-                after(self.stats)
+                after(self.decider.stats)
 
     def take(self, decoded: Sequence[Decoded]) -> None:
         """Admit, process and save."""
@@ -66,33 +111,18 @@ class Pipeline:
         newest, flags = self.watermark.newest, self.watermark.admit(batch)
         if self.in_order and Flag.LATE in flags:
             raise RunError(backwards(newest, batch, flags, decoded))
-        accepted = flags == Flag.ACCEPTED
-        decision = self.engine.process(batch.take(accepted), self.watermark.value)
-        flags[accepted] = decision.flags
-        self.position = decoded[-1].position
-        self._save(decision, batch, flags, [reject for part in decoded for reject in part.rejects])
+        self.decider.position = decoded[-1].position
+        self.decider.decide(batch, flags, [reject for part in decoded for reject in part.rejects])
 
     def idle(self, to: int) -> None:
         """Nothing has come, and the wall clock moves the watermark; the store logs where to."""
         self.watermark.advance(to)
-        self._save(self.engine.process(None, self.watermark.value), idle=True)
+        self.decider.catch_up(idle=True)
 
     def finish(self) -> None:
         """A bounded input has ended: everything is decided."""
-        self._save(self.engine.process(None, self.watermark.end()))
-
-    def _save(
-        self,
-        decision: Decision,
-        batch: Batch | None = None,
-        flags: Flags | None = None,
-        rejects: Sequence[Reject] = (),
-        idle: bool = False,
-    ) -> None:
-        rules = records(self.rules, self.engine.counts(), self.counted)
-        reached = self.position, self.watermark.value, self.watermark.newest, self.engine.first_time
-        step = Step(Checkpoint(*reached, rules), batch, flags, rejects, decision.transitions, decision.alerts, idle)
-        self.stats.add(step, self.saver.save(step))
+        self.watermark.end()
+        self.decider.catch_up()
 
 
 def backwards(newest: int, batch: Batch, flags: Flags, decoded: Sequence[Decoded]) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 from tocsin.checkpoint import resume
 from tocsin.errors import EndOfInput
 from tocsin.instant import LONG_AGO, SECOND
-from tocsin.pipeline import Pipeline, Saver
+from tocsin.pipeline import Decider, Pipeline, Saver
 from tocsin.runners.ahead import Ahead, Source
 from tocsin.runners.pace import Pace
 from tocsin.stats import Stats
@@ -46,7 +46,7 @@ class Parts:
     def pipeline(self, saver: Saver) -> Pipeline:
         """These parts, put together around a place to save in."""
         in_order = self.source.bounded and self.watermark.lateness == 0
-        return Pipeline(self.rules, self.engine, self.watermark, saver, in_order)
+        return Pipeline(Decider(self.rules, self.engine, self.watermark, saver), self.watermark, in_order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +68,12 @@ def run(parts: Parts, store: SqlStore, *, idle_after: int, progress: Progress | 
     try:
         pipeline = parts.pipeline(writer)
         start = resume(writer, parts.rules, parts.engine, parts.watermark)
-        pipeline.position, pipeline.counted = start.position, start.counted
+        pipeline.decider.position, pipeline.decider.counted = start.position, start.counted
         with Stop() as stop:
             _drive(pipeline, parts.source, stop, progress, idle=None if parts.source.bounded else idle_after)
     finally:
         writer.close()
-    return Outcome(pipeline.stats, stop.signal)
+    return Outcome(pipeline.decider.stats, stop.signal)
 
 
 def replay(
@@ -92,7 +92,7 @@ def replay(
         _drive(pipeline, parts.source, stop, progress, pace=pace)
     if store is not None and stop.signal is None:
         store.put(found.lives, found.rejects)
-    return Outcome(pipeline.stats, stop.signal), found
+    return Outcome(pipeline.decider.stats, stop.signal), found
 
 
 class Stop:
@@ -131,7 +131,7 @@ def _drive(
     pace: Pace | None = None,
 ) -> None:
     try:
-        source.open(pipeline.position)
+        source.open(pipeline.decider.position)
         with Ahead(source) as ahead:
             pipeline.carry(_polled(pipeline, ahead, stop, idle, pace), progress)
         if not stop.asked():

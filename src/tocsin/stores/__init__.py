@@ -16,6 +16,7 @@ from tocsin.instant import LONG_AGO
 
 if TYPE_CHECKING:
     from tocsin.alert import Alert, Transition
+    from tocsin.message import Origin
     from tocsin.reading import Batch, Flags
     from tocsin.record import Position, Reject
     from tocsin.stores.sql import SqlStore
@@ -53,7 +54,8 @@ class Step:
     """What one turn of the loop read and decided; it is saved whole or not at all.
 
     `flags` has one flag a reading of `batch`.  `idle` says that the watermark was moved by the wall
-    clock: the store logs where to, because nothing else could tell a replay.
+    clock: the store logs where to, because nothing else could tell a replay.  `origins` are the producers of
+    which something new is known.
     """
 
     checkpoint: Checkpoint
@@ -63,6 +65,7 @@ class Step:
     transitions: Sequence[Transition] = ()
     alerts: Sequence[Alert] = ()
     idle: bool = False
+    origins: Sequence[Origin] = ()
 
 
 @dataclass(frozen=True, slots=True)

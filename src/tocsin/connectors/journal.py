@@ -1,0 +1,297 @@
+"""The journal: the embedded broker, a SQLite file that keeps messages in the order in which they became durable.
+
+It is two things.  As `broker: journal` it is the log that consumers read; each remembers in its own store
+how far it has come.  In front of another broker it is the *spool* of `publish`: messages are committed
+here before anything else happens to them, and go when the broker has confirmed them.
+
+A producer is a source of readings with a name, and has an id and an epoch of its own here.  Its messages, their
+numbers and the position of the source after them are one transaction.  So whatever is killed when, what is in
+the journal ends at one point of the source, and the numbers have no gap.
+
+WAL lets consumers read while producers write; synchronous FULL makes a commit durable when it returns.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+from tocsin.connectors import Broker, Polled
+from tocsin.errors import RunError, SetupError, TocsinError
+from tocsin.message import Message
+from tocsin.sqlite import explained
+
+FORMAT = "1"
+"""Raised when the tables change, so that a program never writes into a file that it does not know."""
+PAUSE = 0.002, 0.02
+"""Seconds between two looks for new messages: soon after the last one, and when nothing has come for a while."""
+PAGE = 1_000
+"""Messages that go in one statement at most when old ones are let go."""
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS messages (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, partition TEXT NOT NULL, content_type TEXT NOT NULL,
+    producer TEXT NOT NULL, seq INTEGER NOT NULL, kind TEXT NOT NULL, watermark INTEGER, version TEXT NOT NULL,
+    key TEXT NOT NULL, arrival INTEGER, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS producers (
+    name TEXT PRIMARY KEY, id TEXT NOT NULL UNIQUE, epoch INTEGER NOT NULL, state TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS sequences (
+    producer TEXT NOT NULL, partition TEXT NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (producer, partition));
+CREATE TABLE IF NOT EXISTS consumers (name TEXT PRIMARY KEY, upto INTEGER NOT NULL);
+"""
+COLUMNS = "partition, content_type, producer, seq, kind, watermark, version, key, arrival, body"
+INSERT = f"INSERT INTO messages (at, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 (our own names)
+SELECT = f"SELECT id, {COLUMNS} FROM messages WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long messages stay that every consumer has had: `age` in nanoseconds, and while the file has less than `size` bytes.
+
+    What has not been consumed never goes: a journal that is full makes its producers wait.
+    """
+
+    age: int
+    size: int
+
+
+class Journal:
+    """One journal file, used by one thread."""
+
+    def __init__(self, path: Path, *, create: bool = True) -> None:
+        self.path = path
+        if not create and not path.exists():
+            raise SetupError(f"journal '{path}': there is no such file yet: `tocsin publish` or `tocsin run` makes it")
+        if not path.parent.is_dir():
+            raise SetupError(f"journal '{path}': there is no directory '{path.parent}': make it")
+        with self._explained(SetupError):
+            self._connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", "cache_size = -16384"):
+                self._connection.execute(f"PRAGMA {pragma}")
+            self._connection.executescript(TABLES)
+            self._connection.execute("INSERT OR IGNORE INTO about VALUES ('format', ?)", (FORMAT,))
+            known = dict(self._connection.execute("SELECT name, value FROM about"))
+        if known.get("format") != FORMAT:
+            raise SetupError(
+                f"journal '{path}': it is of format {known.get('format')}, this program knows format {FORMAT}: use the "
+                "version of Tocsin that made it, or move it away when all of it has been consumed"
+            )
+
+    def producer(self, name: str) -> Producer:
+        """Be the producer of this name from now on; whoever was it before can append no more."""
+        with self._transaction(SetupError) as connection:
+            connection.execute(
+                "INSERT INTO producers VALUES (?, ?, 1, '{}') ON CONFLICT (name) DO UPDATE SET epoch = epoch + 1",
+                (name, f"{name}-{token_hex(4)}"),
+            )
+            own, epoch, state = connection.execute(
+                "SELECT id, epoch, state FROM producers WHERE name = ?", (name,)
+            ).fetchone()
+            numbers = dict(connection.execute("SELECT partition, next FROM sequences WHERE producer = ?", (own,)))
+        return Producer(self, name, own, epoch, json.loads(state), numbers)
+
+    def read(self, after: int, most: int) -> list[Message]:
+        """The messages after a position, in order."""
+        with self._explained(RunError):
+            rows = self._connection.execute(SELECT, (after, most)).fetchall()
+        return [
+            Message(
+                body, partition, content_type, producer, seq, kind, watermark, version, key, "", None, arrival, place
+            )
+            for place, partition, content_type, producer, seq, kind, watermark, version, key, arrival, body in rows
+        ]
+
+    def span(self) -> tuple[int, int]:
+        """(the position before the oldest message, that of the newest): equal where there is none."""
+        with self._explained(RunError):
+            oldest = self._connection.execute("SELECT min(id) FROM messages").fetchone()[0]
+            newest = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'").fetchone()
+        last = newest[0] if newest else 0
+        return (oldest - 1 if oldest is not None else last), last
+
+    def changes(self) -> int:
+        """A number that is another one when somebody else has written; it costs next to nothing to ask."""
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def remove(self, upto: int, before: int | None = None) -> None:
+        """Let go of messages up to a position: all of them, or those that became durable `before` an instant."""
+        gone = PAGE
+        while gone == PAGE:
+            with self._transaction(RunError) as connection:
+                gone = connection.execute(
+                    "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE id <= ? AND at < ? ORDER BY id LIMIT ?)",
+                    (upto, 2**63 - 1 if before is None else before, PAGE),
+                ).rowcount
+
+    def consumed(self, name: str, upto: int) -> None:
+        """A hint: the consumer of this name will not ask for messages up to this position again."""
+        with self._transaction(RunError) as connection:
+            connection.execute(
+                "INSERT INTO consumers VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET upto = max(upto, excluded.upto)",
+                (name, upto),
+            )
+
+    def tidy(self, retention: Retention) -> bool:
+        """Let go of what every consumer has had, as retention says; returns whether there is room for more."""
+        with self._explained(RunError):
+            upto = self._connection.execute("SELECT coalesce(min(upto), 0) FROM consumers").fetchone()[0]
+        self.remove(upto, time.time_ns() - retention.age)
+        if self.size() > retention.size:
+            self.remove(upto)
+        return self.size() <= retention.size
+
+    def size(self) -> int:
+        """How many bytes of the file are in use."""
+        with self._explained(RunError):
+            page, pages, free = (
+                self._connection.execute(f"PRAGMA {word}").fetchone()[0]
+                for word in ("page_size", "page_count", "freelist_count")
+            )
+        return int(page * (pages - free))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def _explained(self, kind: type[TocsinError]) -> Any:
+        return explained(f"journal '{self.path}'", kind)
+
+    @contextmanager
+    def _transaction(self, kind: type[TocsinError]) -> Iterator[sqlite3.Connection]:
+        with self._explained(kind):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+
+class Producer:
+    """One source's part of a journal: it numbers its messages and remembers the source's state beside them."""
+
+    def __init__(
+        self, journal: Journal, name: str, own: str, epoch: int, state: Mapping[str, Any], numbers: dict[str, int]
+    ) -> None:
+        self.journal = journal
+        self.name = name
+        self.id = own
+        self.state = state
+        """What was given with the newest messages: the source's position, and whatever else a restart needs."""
+        self._epoch = epoch
+        self.numbers: Mapping[str, int] = numbers
+        """The number that comes next in each partition."""
+
+    def append(self, messages: Sequence[Message], state: Mapping[str, Any]) -> None:
+        """Make messages durable, with the state of the source after them; they get their origin here."""
+        numbers, at = dict(self.numbers), time.time_ns()
+        rows = []
+        for message in messages:
+            seq = numbers.get(message.partition, 0)
+            numbers[message.partition] = seq + 1
+            rows.append(
+                (at, message.partition, message.content_type, self.id, seq, message.kind, message.watermark,
+                 message.version, message.key, message.arrival, message.body)
+            )  # fmt: skip
+        with self.journal._transaction(RunError) as connection:  # noqa: SLF001 (the two are one idea)
+            kept = connection.execute(
+                "UPDATE producers SET state = ? WHERE name = ? AND epoch = ?",
+                (json.dumps(state), self.name, self._epoch),
+            )
+            if kept.rowcount == 0:
+                raise RunError(
+                    f"journal '{self.journal.path}': another process publishes '{self.name}' now, so this one stops. "
+                    "What it had published is kept, and the other goes on from there"
+                )
+            connection.executemany(INSERT, rows)
+            connection.executemany(
+                "INSERT INTO sequences VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET next = excluded.next",
+                [(self.id, partition, number) for partition, number in numbers.items() if self.numbers.get(partition) != number],
+            )  # fmt: skip
+        self.numbers, self.state = numbers, state
+
+
+class Source:
+    """The messages of a journal that is the broker itself."""
+
+    rereadable = True
+    assigns = False
+
+    def __init__(self, broker: Broker, group: str) -> None:
+        self._path = Path(broker.address.path)
+        self._group = group
+        self._journal: Journal | None = None
+        self._position: int | None = None
+        self._changes = -1
+        self._paused = False
+        self._quiet = 0.0
+
+    def open(self) -> None:
+        """Open the file, making it if it is not there."""
+        self._journal = Journal(self._path)
+
+    def begin(self, partition: str, position: Any = None) -> None:  # noqa: ARG002 (there is one)
+        """Give the messages after this position."""
+        assert self._journal is not None
+        before, newest = self._journal.span()
+        self._changes = -1
+        self._position = before if position is None else int(position)
+        if position is not None and not before <= self._position <= newest:
+            raise RunError(
+                f"journal '{self._path}': the messages from {self._position + 1} on are wanted, and it has "
+                f"{before + 1} to {newest}: it is another file than the store remembers, or `retention` let go of messages "
+                "that were not consumed. Put the right file back, or take a new store"
+            )
+
+    def end(self, partition: str) -> None:  # noqa: ARG002
+        """Give no more."""
+        self._position = None
+
+    def poll(self, max_messages: int, timeout: float) -> Polled:
+        """The next messages; looks for them more seldom while nothing comes."""
+        assert self._journal is not None
+        deadline = time.monotonic() + timeout
+        while True:
+            if self._position is not None and not self._paused:
+                changes = self._journal.changes()
+                found = self._journal.read(self._position, max_messages) if changes != self._changes else []
+                if len(found) < max_messages:
+                    self._changes = changes
+                if found:
+                    self._position, self._quiet = found[-1].position, 0.0
+                    return Polled(found)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return Polled([])
+            pause = min(left, PAUSE[0] if self._quiet < 1 else PAUSE[1])
+            time.sleep(pause)
+            self._quiet += pause
+
+    def ack(self, messages: Sequence[Message]) -> None:
+        """Note how far the group has come, for `retention`."""
+        assert self._journal is not None
+        if messages:
+            self._journal.consumed(self._group, messages[-1].position)
+
+    def pause(self) -> None:
+        """Give no messages until `resume`."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Give messages again."""
+        self._paused = False
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None

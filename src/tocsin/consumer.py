@@ -1,0 +1,112 @@
+"""The consumer's half: messages of a broker to readings, to alerts, to the store; and only then an acknowledgement.
+
+    poll → take by number → decode → admit → process → one transaction → acknowledge
+
+A step takes what has come, whole.  If it cannot be saved, the engine is thrown away and restored: it has moved on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tocsin.message import Kind, Message
+from tocsin.publisher import rejects_of
+from tocsin.record import Reject
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from tocsin.origin import Origins
+    from tocsin.pipeline import Decider
+    from tocsin.reading import Batch
+
+GAP_PATIENCE = 30.0
+"""Seconds, while connected, after which a gap in a producer's numbers is given up and counted as lost."""
+SILENCE_PATIENCE = 30.0
+"""Seconds without a word after which a producer, or a partition nobody was heard of in, is no longer waited for."""
+
+Decode = Callable[[Sequence[Message]], "tuple[Batch, npt.NDArray[np.int64], list[tuple[int, Reject]]]"]
+"""Messages to (readings in order, of each the place of its message, what could not be read with its message's place)."""
+
+
+class Consumer:
+    """What takes the messages of one broker through one engine.
+
+    `positions` is how far each partition was read, where the broker is a log that can be read again.
+    """
+
+    def __init__(self, decider: Decider, origins: Origins, decode: Decode, broker: str, *, rereadable: bool) -> None:
+        self.decider = decider
+        self.origins = origins
+        self.positions: dict[str, Any] = dict((decider.position or {}).get("partitions", {}))
+        self._decode = decode
+        self._broker = broker
+        self._rereadable = rereadable
+        self._unsettled: list[Message] = []
+
+    def take(self, messages: Sequence[Message], now: float) -> list[Message]:
+        """A step for what was polled; `now` is in seconds on the wall.
+
+        Returns the messages that are durable now, to be acknowledged: not those that are held back behind a gap,
+        nor those of their partition after them.
+        """
+        taken = self.origins.take(messages, now)
+        durable = self._settle(messages)
+        self._step(taken, durable)
+        return durable
+
+    def wait(self, now: float) -> list[Message]:
+        """Nothing has come for a moment: see what is no longer waited for. Returns what is durable now, as `take` does."""
+        late = self.origins.give_up(now, GAP_PATIENCE)
+        durable = self._settle(()) if late else []
+        if late:
+            self._step(late, durable)
+        if self.origins.expire(now, SILENCE_PATIENCE):
+            self.decider.catch_up(list(self.origins.changed()), idle=True)
+        return durable
+
+    def idle(self, partition: str, to: int) -> None:
+        """Foreign messages have been silent, and the wall clock moves their watermark."""
+        self.origins.advance(partition, to)
+        self.decider.catch_up(list(self.origins.changed()), idle=True)
+
+    def _settle(self, messages: Sequence[Message]) -> list[Message]:
+        """What nothing is held back before."""
+        waiting = [*self._unsettled, *messages]
+        if not self.origins.holds:
+            self._unsettled = []
+            return waiting
+        durable: list[Message] = []
+        held, blocked = self.origins.held(), set()
+        self._unsettled = []
+        for message in waiting:
+            if (message.partition, message.position) in held:
+                blocked.add(message.partition)
+            (self._unsettled if message.partition in blocked else durable).append(message)
+        return durable
+
+    def _step(self, taken: Sequence[Message], durable: Sequence[Message]) -> None:
+        places = [place for place, message in enumerate(taken) if message.kind == Kind.READINGS]
+        readings = [taken[place] for place in places]
+        batch, message_of, found = self._decode(readings)
+        if len(readings) != len(taken):
+            message_of = np.array(places, np.int64)[message_of]
+        flags = self.origins.admit(taken, batch, message_of)
+        rejects = [self._placed(readings[place], reject) for place, reject in found]
+        rejects += [reject for message in taken if message.kind == Kind.REJECTS for reject in rejects_of(message.body)]
+        if self._rereadable:
+            self.positions.update({message.partition: message.position for message in durable})
+        self.decider.position = {"broker": self._broker, "partitions": self.positions}
+        self.decider.decide(batch, flags, rejects, list(self.origins.changed()))
+
+    def _placed(self, message: Message, reject: Reject) -> Reject:
+        """Where a message came from: a redelivery of it is the same dead letter."""
+        place: Mapping[str, Any] = {"broker": self._broker, "partition": message.partition, **reject.place}
+        if message.producer:
+            return Reject(reject.data, {**place, "producer": message.producer, "seq": message.seq}, reject.reason)
+        if message.broker_id or self._rereadable:
+            return Reject(reject.data, {**place, "message": message.broker_id or message.position}, reject.reason)
+        return Reject(reject.data, dict(place), reject.reason)

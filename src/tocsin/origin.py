@@ -1,0 +1,238 @@
+"""Origins: who published a message, and how far each of them has come.
+
+An origin is a producer in one partition; foreign messages are one more origin of theirs.  Messages of
+a producer are taken by their numbers: one that was seen before is dropped, one that comes too early is
+held back until those before it are there.  So whatever was sent twice, or came in another order after
+a crash, is taken once and in the order in which it first became durable.
+
+The watermark is the lowest of all live origins'.  A partition that nobody has been heard of in holds it
+back, until it expires; so does a producer that fell silent without saying that it has ended.
+
+    LIVE ──▶ ENDED      it said so: there is nothing to wait for
+      │ ▲      │
+      ▼ └──────┘        a new message of its own
+    EXPIRED             nothing was heard of it for too long
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tocsin.instant import LONG_AGO, NEVER
+from tocsin.kernels.admission import admit
+from tocsin.message import Kind, Message, Origin, Standing
+from tocsin.reading import Batch, Flag, Flags, Times
+from tocsin.state import grown
+
+HELD = 10_000
+"""Messages of one origin that may wait for those before them; then the gap is given up."""
+NOBODY, UNHEARD = "", "?"
+"""The producer of foreign messages, and whoever a partition waits for of which nothing was heard yet."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """What one origin holds back, by number, and since when there has been a gap."""
+
+    held: dict[int, Message] = field(default_factory=dict)
+    since: float | None = None
+
+
+class Origins:
+    """Every origin of one engine's partitions; `lateness` and `max_future` in nanoseconds.
+
+    `value` is their watermark, and `lost` counts the messages whose gap was given up.  Times on the wall are
+    the caller's, in seconds: nothing here reads a clock.
+    """
+
+    def __init__(self, partitions: Iterable[str], lateness: int, max_future: int, now: float) -> None:
+        self.lateness = lateness
+        self.max_future = max_future
+        self.value = LONG_AGO
+        self.lost = 0
+        self._places: dict[tuple[str, str], int] = {}
+        self._names: list[tuple[str, str]] = []
+        self._next: list[int] = []
+        self._heard: list[float] = []
+        self._waiting: dict[int, _Waiting] = {}
+        self._newest: Times = np.empty(0, np.int64)
+        self._mark: Times = np.empty(0, np.int64)
+        self._standing: npt.NDArray[np.int64] = np.empty(0, np.int64)
+        self._changed: set[int] = set()
+        self._unheard: dict[str, int] = {}
+        for partition in partitions:
+            self._unheard[partition] = self._add(Origin(partition, UNHEARD))
+        self._heard = [now] * len(self._heard)
+
+    @property
+    def newest(self) -> int:
+        """The newest accepted time, LONG_AGO before the first."""
+        return int(self._newest[: len(self._names)].max(initial=LONG_AGO))
+
+    def restore(self, origins: Iterable[Origin], value: int, now: float) -> None:
+        """Take up what was saved; whoever was live has until the usual time to be heard again."""
+        for origin in origins:
+            self._unheard_no_more(origin.partition)
+            self._add(origin)
+        self._heard = [now] * len(self._heard)
+        self._changed.clear()
+        self.value = value
+
+    def take(self, messages: Sequence[Message], now: float) -> list[Message]:
+        """The messages to go on with, in order: none twice, none before its time."""
+        taken: list[Message] = []
+        for message in messages:
+            place = self._place(message)
+            self._heard[place] = now
+            due = self._next[place]
+            if not message.producer or message.seq == due or due < 0:
+                taken.append(message)
+                if message.producer:
+                    self._next[place] = message.seq + 1
+                    if place in self._waiting:
+                        taken.extend(self._follow(place))
+            elif message.seq > due:
+                waiting = self._waiting.setdefault(place, _Waiting())
+                waiting.held[message.seq] = message
+                waiting.since = now if waiting.since is None else waiting.since
+        return taken
+
+    def give_up(self, now: float, patience: float) -> list[Message]:
+        """The messages behind gaps that have lasted too long, or hold back too much; what is missing counts as lost."""
+        taken: list[Message] = []
+        for place, waiting in list(self._waiting.items()):
+            if (waiting.since is not None and now - waiting.since > patience) or len(waiting.held) > HELD:
+                first = min(waiting.held)
+                self.lost += first - self._next[place]
+                self._next[place] = first
+                taken.extend(self._follow(place))
+        return taken
+
+    @property
+    def holds(self) -> int:
+        """How many messages are held back."""
+        return sum(len(waiting.held) for waiting in self._waiting.values())
+
+    def held(self) -> set[tuple[str, Any]]:
+        """(partition, position) of what is held back."""
+        return {
+            (message.partition, message.position)
+            for waiting in self._waiting.values()
+            for message in waiting.held.values()
+        }
+
+    def admit(self, messages: Sequence[Message], batch: Batch, message_of: npt.NDArray[np.int64]) -> Flags:
+        """Flags each reading of these messages ACCEPTED, LATE or FUTURE, in order, and moves the watermark on."""
+        places = np.array([self._place(message) for message in messages], np.int64)
+        self._changed.update(places.tolist())
+        said = [LONG_AGO if message.watermark is None else message.watermark for message in messages]
+        latest = [NEVER if message.arrival is None else message.arrival + self.max_future for message in messages]
+        ends = [message.kind == Kind.END for message in messages]
+        flags = np.zeros(len(batch), np.uint8)
+        self.value = admit(
+            places,
+            np.searchsorted(message_of, np.arange(len(messages) + 1)),
+            np.array(said, np.int64),
+            np.array(latest, np.int64),
+            np.array(ends, np.bool_),
+            batch.time,
+            self.lateness,
+            self._newest[: len(self._names)],
+            self._mark[: len(self._names)],
+            self._standing[: len(self._names)],
+            self.value,
+            np.uint8(Flag.LATE),
+            np.uint8(Flag.FUTURE),
+            flags,
+        )
+        return flags
+
+    def expire(self, now: float, patience: float) -> bool:
+        """Origins of which nothing was heard for so long no longer hold the watermark back; True if it moved."""
+        before = self.value
+        for place, heard in enumerate(self._heard):
+            if self._standing[place] == Standing.LIVE and self._names[place][1] != NOBODY and now - heard > patience:
+                self._standing[place] = Standing.EXPIRED
+                self._changed.add(place)
+        self._lower()
+        return self.value > before
+
+    def advance(self, partition: str, to: int) -> None:
+        """The foreign messages of a partition have been silent: their watermark moves without a reading."""
+        place = self._places.get((partition, NOBODY))
+        if place is not None:
+            self._mark[place] = max(int(self._mark[place]), to)
+            self._changed.add(place)
+            self._lower()
+
+    def has_ended(self, producer: str, numbers: dict[str, int]) -> bool:
+        """Whether everything that a producer has sent was taken, and it said that it has ended."""
+        places = [self._places.get((partition, producer)) for partition in numbers]
+        return all(
+            place is not None and self._standing[place] == Standing.ENDED and self._next[place] >= number
+            for place, number in zip(places, numbers.values(), strict=True)
+        )
+
+    def changed(self) -> Iterator[Origin]:
+        """What is to be saved since the last call."""
+        for place in sorted(self._changed):
+            partition, producer = self._names[place]
+            if producer != UNHEARD:
+                yield Origin(
+                    partition,
+                    producer,
+                    self._next[place],
+                    int(self._mark[place]),
+                    int(self._newest[place]),
+                    Standing(int(self._standing[place])),
+                )
+        self._changed.clear()
+
+    def _follow(self, place: int) -> Iterator[Message]:
+        """The held messages that come next, until the next gap."""
+        waiting = self._waiting[place]
+        while (message := waiting.held.pop(self._next[place], None)) is not None:
+            self._next[place] += 1
+            yield message
+        if waiting.held:
+            waiting.since = self._heard[place]
+        else:
+            del self._waiting[place]
+
+    def _place(self, message: Message) -> int:
+        name = message.partition, message.producer
+        place = self._places.get(name)
+        if place is None:
+            self._unheard_no_more(message.partition)
+            place = self._add(Origin(*name))
+        return place
+
+    def _unheard_no_more(self, partition: str) -> None:
+        place = self._unheard.pop(partition, None)
+        if place is not None:
+            self._standing[place] = Standing.EXPIRED
+
+    def _add(self, origin: Origin) -> int:
+        place = self._places[origin.partition, origin.producer] = len(self._names)
+        self._names.append((origin.partition, origin.producer))
+        self._next.append(origin.next)
+        self._heard.append(0.0)
+        self._newest, self._mark = grown(self._newest, place + 1), grown(self._mark, place + 1)
+        self._standing = grown(self._standing, place + 1)
+        self._newest[place], self._mark[place], self._standing[place] = origin.newest, origin.mark, origin.standing
+        return place
+
+    def _lower(self) -> None:
+        """The watermark again, without a reading."""
+        nothing = np.empty(0, np.int64)
+        count = len(self._names)
+        self.value = admit(
+            nothing, np.zeros(1, np.int64), nothing, nothing, np.empty(0, np.bool_), nothing, self.lateness,
+            self._newest[:count], self._mark[:count], self._standing[:count], self.value, np.uint8(Flag.LATE),
+            np.uint8(Flag.FUTURE), np.empty(0, np.uint8),
+        )  # fmt: skip

@@ -1,0 +1,167 @@
+"""The producer's half: readings of a source into a journal, numbered, once each.
+
+A step takes what was read and decoded, makes messages of it, and commits them together with the position of
+the source and its watermark.  What was killed in between goes on from the last commit, with the same
+numbers.  So no reading is published twice under two numbers, and none is left out.
+
+What could not be read travels too: the dead letters have their home in the consumer's store.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from tocsin.errors import RunError
+from tocsin.instant import LONG_AGO
+from tocsin.message import JSON, Kind, Message
+from tocsin.pipeline import backwards
+from tocsin.reading import Batch, Flag
+from tocsin.record import Reject
+
+if TYPE_CHECKING:
+    from tocsin.partition import Partitioner
+    from tocsin.record import Decoded, Position
+    from tocsin.watermark import Watermark
+
+READINGS = 2_000
+"""Readings in one message at most: some 50 to 200 kilobytes, which every broker takes."""
+
+Encode = Callable[[Batch], bytes]
+
+
+class Log(Protocol):
+    """Where a producer's messages become durable: a producer of a journal."""
+
+    id: str
+    state: Mapping[str, Any]
+    numbers: Mapping[str, int]
+
+    def append(self, messages: Sequence[Message], state: Mapping[str, Any]) -> None:
+        """Messages and the state after them, together or not at all."""
+        ...
+
+
+class Publisher:
+    """One source's readings on their way into a log.
+
+    `watermark` is the producer's own.  `in_order` says that a reading which comes late ends the run, as for a
+    bounded file without lateness.  `content_type` is that of `encode`.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        partitioner: Partitioner,
+        watermark: Watermark,
+        encode: Encode,
+        content_type: str,
+        *,
+        in_order: bool = False,
+    ) -> None:
+        self.log = log
+        self.watermark = watermark
+        self._partitioner = partitioner
+        self._encode = encode
+        self._content_type = content_type
+        self._in_order = in_order
+        self._told = LONG_AGO
+        watermark.newest = log.state.get("newest", LONG_AGO)
+        watermark.advance(log.state.get("watermark", LONG_AGO))
+        self.position: Position | None = log.state.get("position")
+        self.ended: bool = log.state.get("ended", False)
+        if not log.numbers:
+            self.tell()  # so that every partition knows from the start whom it has to wait for
+
+    def take(self, decoded: Sequence[Decoded], arrival: int | None = None) -> int:
+        """Publish what was read; returns how many readings that were. `arrival` is now, for what was just measured."""
+        batch = Batch.join([part.batch for part in decoded])
+        newest, flags = self.watermark.newest, self.watermark.admit(batch, arrival)
+        if self._in_order and Flag.LATE in flags:
+            raise RunError(backwards(newest, batch, flags, decoded))
+        self.position = decoded[-1].position
+        rejects = [reject for part in decoded for reject in part.rejects]
+        self._append([*self._messages(batch, arrival, rejects), *_rejected(rejects, self._partitioner.partitions[0])])
+        return len(batch)
+
+    def tell(self, to: int | None = None) -> None:
+        """Tell every partition how far this producer has come; with `to`, the wall clock has moved it there."""
+        if to is not None:
+            self.watermark.advance(to)
+        if self.watermark.value > self._told or not self.log.numbers:
+            self._tell(Kind.WATERMARK)
+
+    def finish(self) -> None:
+        """The source has ended: say so, once."""
+        if not self.ended:
+            self.watermark.end()
+            self.ended = True
+            self._tell(Kind.END)
+
+    def _tell(self, kind: Kind) -> None:
+        self._told = self.watermark.value
+        self._append([Message(b"", partition, kind=kind) for partition in self._partitioner.partitions])
+
+    def _messages(self, batch: Batch, arrival: int | None, rejects: list[Reject]) -> Iterator[Message]:
+        """Messages of one partition each; readings for which there is no partition become rejects."""
+        if not len(batch):
+            return
+        self.ended = False
+        places = self._partitioner.places()[batch.code]
+        first = int(places[0])
+        parts = [(first, batch)] if bool((places == first).all()) else _split(batch, places)
+        for place, part in parts:
+            if place < 0:
+                rejects.extend(self._without_queue(part))
+                continue
+            for low in range(0, len(part), READINGS):
+                some = part.take(slice(low, low + READINGS))
+                key = self._partitioner.key(int(some.code[0])) if bool((some.code == some.code[0]).all()) else ""
+                yield Message(
+                    self._encode(some), self._partitioner.partitions[place], self._content_type, key=key, arrival=arrival
+                )  # fmt: skip
+
+    def _without_queue(self, batch: Batch) -> Iterator[Reject]:
+        for code in np.unique(batch.code).tolist():
+            one = batch.take(batch.code == code)
+            yield Reject(
+                self._encode(one),
+                {"device": batch.series.describe(code)[0]},
+                "no queue of `broker:` is for this device",
+            )
+
+    def _append(self, messages: Sequence[Message]) -> None:
+        state = {
+            "position": self.position,
+            "newest": self.watermark.newest,
+            "watermark": self.watermark.value,
+            "ended": self.ended,
+        }
+        value = None if self.watermark.value == LONG_AGO else self.watermark.value
+        self.log.append([message._replace(watermark=value) for message in messages], state)
+
+
+def rejects_of(body: bytes) -> list[Reject]:
+    """What a message of kind `rejects` holds."""
+    return [Reject(base64.b64decode(item["data"]), item["place"], item["reason"]) for item in json.loads(body)]
+
+
+def _rejected(rejects: Sequence[Reject], partition: str) -> Iterator[Message]:
+    for low in range(0, len(rejects), READINGS):
+        body = json.dumps(
+            [
+                {"data": base64.b64encode(reject.data).decode(), "place": reject.place, "reason": reject.reason}
+                for reject in rejects[low : low + READINGS]
+            ]
+        )
+        yield Message(body.encode(), partition, JSON, kind=Kind.REJECTS)
+
+
+def _split(batch: Batch, places: np.ndarray) -> Iterator[tuple[int, Batch]]:
+    """The batch by partition, each part in its order."""
+    for place in np.unique(places).tolist():
+        yield place, batch.take(places == place)
