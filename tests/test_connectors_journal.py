@@ -1,0 +1,217 @@
+"""The journal: messages become durable in order, are numbered once, and are let go only when they were consumed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tocsin.address import Address
+from tocsin.connectors import Broker
+from tocsin.connectors.journal import Journal, Retention, Source
+from tocsin.errors import RunError, SetupError
+from tocsin.message import JSON, Kind, Message
+
+
+def messages(count: int, partition: str = "0", body: bytes = b"x") -> list[Message]:
+    return [Message(body + str(number).encode(), partition, JSON) for number in range(count)]
+
+
+def source(path: Path) -> Source:
+    return Source(Broker(Address("journal", "", path=str(path)), "p"), "g")
+
+
+def bodies(found: Sequence[Message]) -> list[bytes]:
+    return [message.body for message in found]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "p.journal")
+
+
+class TestProducers:
+    def test_messages_are_numbered_in_each_partition_and_come_back_whole(self, journal: Journal) -> None:
+        producer = journal.producer("file")
+        sent = Message(b"1", "1", JSON, kind=Kind.WATERMARK, watermark=-7, key="a", arrival=9)
+        producer.append([*messages(2), sent, *messages(1)], {"line": 3})
+        found = journal.read(0, 10)
+        assert [(message.partition, message.seq) for message in found] == [("0", 0), ("0", 1), ("1", 0), ("0", 2)]
+        assert found[2] == sent._replace(producer=producer.id, seq=0, position=3)
+
+    def test_a_producer_goes_on_with_its_state_and_numbers(self, journal: Journal) -> None:
+        journal.producer("file").append(messages(2), {"line": 3})
+        journal.close()
+        again = Journal(journal.path).producer("file")
+        assert again.state == {"line": 3}
+        again.append(messages(1), {"line": 4})
+        assert [message.seq for message in again.journal.read(0, 10)] == [0, 1, 2]
+
+    def test_several_producers_write_into_one_journal(self, journal: Journal) -> None:
+        others = [Journal(journal.path).producer(name) for name in ("a", "b")]
+        threads = [
+            threading.Thread(target=lambda one=one: [one.append(messages(1), {"at": at}) for at in range(50)])
+            for one in others
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        found = journal.read(0, 1000)
+        for one in others:
+            assert [message.seq for message in found if message.producer == one.id] == list(range(50))
+
+    def test_only_the_latest_of_one_name_may_append(self, journal: Journal) -> None:
+        first = journal.producer("file")
+        second = Journal(journal.path).producer("file")
+        second.append(messages(1), {"line": 1})
+        with pytest.raises(RunError, match="another process publishes 'file' now"):
+            first.append(messages(1), {"line": 1})
+        assert len(journal.read(0, 10)) == 1
+        assert second.id == first.id
+
+    def test_messages_and_state_are_one(self, journal: Journal) -> None:
+        """A message that cannot be stored takes the whole append with it, the numbers too."""
+        producer = journal.producer("file")
+        with pytest.raises((RunError, sqlite3.Error)):
+            producer.append([*messages(3), Message(object(), "0")], {"line": 9})  # type: ignore[arg-type]
+        assert producer.state == {}
+        producer.append(messages(1), {"line": 1})
+        assert [message.seq for message in journal.read(0, 10)] == [0]
+
+
+class TestSource:
+    def test_it_gives_what_comes_after_a_position(self, journal: Journal) -> None:
+        journal.producer("file").append(messages(5), {})
+        reader = source(journal.path)
+        reader.open()
+        reader.begin("0", 3)
+        assert bodies(reader.poll(10, 0.0).messages) == [b"x3", b"x4"]
+        assert reader.poll(10, 0.0).messages == []
+
+    def test_it_gives_no_more_than_asked_for_and_then_the_rest(self, journal: Journal) -> None:
+        journal.producer("file").append(messages(5), {})
+        reader = source(journal.path)
+        reader.open()
+        reader.begin("0")
+        assert [bodies(reader.poll(2, 0.0).messages) for _ in range(4)] == [[b"x0", b"x1"], [b"x2", b"x3"], [b"x4"], []]
+
+    def test_it_waits_for_the_first_message_and_not_for_more(self, journal: Journal) -> None:
+        reader = source(journal.path)
+        reader.open()
+        reader.begin("0")
+        producer = Journal(journal.path).producer("file")
+        timer = threading.Timer(0.1, lambda: producer.append(messages(1), {}))
+        timer.start()
+        assert bodies(reader.poll(10, 20.0).messages) == [b"x0"]
+        timer.join()
+
+    def test_paused_it_gives_nothing(self, journal: Journal) -> None:
+        journal.producer("file").append(messages(1), {})
+        reader = source(journal.path)
+        reader.open()
+        reader.begin("0")
+        reader.pause()
+        assert reader.poll(10, 0.01).messages == []
+        reader.resume()
+        assert bodies(reader.poll(10, 0.0).messages) == [b"x0"]
+
+    @pytest.mark.parametrize("position", [1, 99])
+    def test_a_position_that_is_not_there_is_told_never_skipped(self, journal: Journal, position: int) -> None:
+        """1 was let go, and 99 has never been there."""
+        journal.producer("file").append(messages(5), {})
+        journal.remove(3)
+        reader = source(journal.path)
+        reader.open()
+        with pytest.raises(RunError, match=f"from {position + 1} on are wanted, and it has 4 to 5"):
+            reader.begin("0", position)
+
+    def test_numbers_go_on_where_they_were_when_all_has_been_let_go(self, journal: Journal) -> None:
+        producer = journal.producer("file")
+        producer.append(messages(3), {})
+        journal.remove(3)
+        assert journal.span() == (3, 3)
+        producer.append(messages(1), {})
+        assert [message.position for message in journal.read(0, 10)] == [4]
+
+
+class TestRetention:
+    def test_only_what_every_consumer_has_had_goes_and_only_when_it_is_old(self, journal: Journal) -> None:
+        journal.producer("file").append(messages(4), {})
+        journal.consumed("a", 3)
+        journal.consumed("b", 2)
+        assert journal.tidy(Retention(age=3_600 * 10**9, size=1 << 30))
+        assert len(journal.read(0, 10)) == 4
+        time.sleep(0.01)
+        journal.tidy(Retention(age=0, size=1 << 30))
+        assert bodies(journal.read(0, 10)) == [b"x2", b"x3"]
+
+    def test_what_nobody_has_had_stays_and_a_full_journal_says_so(self, journal: Journal) -> None:
+        journal.producer("file").append(messages(50, body=b"x" * 10_000), {})
+        assert not journal.tidy(Retention(age=0, size=100_000))
+        assert len(journal.read(0, 100)) == 50
+        journal.consumed("a", 50)
+        assert journal.tidy(Retention(age=3_600 * 10**9, size=100_000))
+        assert journal.read(0, 100) == []
+
+
+class TestErrors:
+    def test_a_folder_that_is_not_there(self, tmp_path: Path) -> None:
+        with pytest.raises(SetupError, match="there is no directory"):
+            Journal(tmp_path / "none" / "p.journal")
+
+    def test_a_file_that_is_not_there_for_whom_must_not_make_it(self, tmp_path: Path) -> None:
+        with pytest.raises(SetupError, match="`tocsin publish` or `tocsin run` makes it"):
+            Journal(tmp_path / "p.journal", create=False)
+
+    def test_a_file_that_is_something_else(self, tmp_path: Path) -> None:
+        (tmp_path / "p.journal").write_text("these are notes, and long enough to be looked at " * 40)
+        with pytest.raises(SetupError, match="is no SQLite database"):
+            Journal(tmp_path / "p.journal")
+
+    def test_a_format_of_another_version(self, journal: Journal) -> None:
+        with sqlite3.connect(journal.path) as connection:
+            connection.execute("UPDATE about SET value = '9' WHERE name = 'format'")
+        with pytest.raises(SetupError, match="of format 9, this program knows format 1"):
+            Journal(journal.path)
+
+
+PUBLISH = """
+import sys
+from pathlib import Path
+from tocsin.connectors.journal import Journal
+from tocsin.message import Message
+producer = Journal(Path(sys.argv[1])).producer("file")
+at = producer.state.get("at", 0)
+print("ready", flush=True)
+while True:
+    producer.append([Message(str(number).encode()) for number in range(at, at + 7)], {"at": at + 7})
+    at += 7
+    print(at, flush=True)
+"""
+
+
+def test_killed_at_any_moment_it_has_every_message_once_and_all_that_was_told(tmp_path: Path) -> None:
+    path, chance, told = tmp_path / "p.journal", random.Random(5), 0
+    for _ in range(5):
+        with subprocess.Popen(
+            [sys.executable, "-c", PUBLISH, str(path)], stdout=subprocess.PIPE, text=True, env=os.environ
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(chance.uniform(0.0, 0.1))
+            process.send_signal(signal.SIGKILL)
+            told = max([told, *(int(line) for line in process.stdout.read().splitlines() if line.isdecimal())])
+    found = Journal(path).read(0, 10_000_000)
+    assert [int(message.body) for message in found] == list(range(len(found)))
+    assert [message.seq for message in found] == list(range(len(found)))
+    assert len(found) >= told > 0
