@@ -23,7 +23,7 @@ ORDER: list[set[str]] = [
     {"source", "checkpoint", "stats", "origin", "partition"},
     {"pipeline"},
     {"publisher", "consumer"},
-    {"plain", "document", "kinds", "shape", "inputs", "words", "config", "schema", "runners", "frame"},
+    {"plain", "document", "kinds", "shape", "inputs", "transport", "words", "config", "schema", "runners", "frame"},
     {"cli", "chart", "demo"},
 ]
 """Each file or folder may import those of its own step and of the steps before it."""

@@ -147,10 +147,10 @@ class TestWatermark:
 
     def test_foreign_silence_moves_foreign_messages_only(self) -> None:
         found = origins()
-        found.advance("0", 500)
+        found.advance(500)
         assert found.value == LONG_AGO
         admit(found, [message(-1, "")], [100])
-        found.advance("0", 500)
+        found.advance(500)
         assert found.value == 500
 
     @pytest.mark.parametrize("size", [1, 2, 7, 1000])

@@ -17,7 +17,8 @@ from tocsin.errors import RunError, SetupError
 from tocsin.instant import SECOND
 from tocsin.record import Decoded
 from tocsin.runners.ahead import BLOCKS, Ahead
-from tocsin.runners.local import Idleness, replay, run
+from tocsin.runners.idle import Idleness
+from tocsin.runners.local import replay, run
 from tocsin.runners.pace import Pace, parse_speed
 from tocsin.stats import Stats
 from tocsin.stores import RuleRecord

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tocsin.alert import Alert, State, Transition
+from tocsin.instant import LONG_AGO
 from tocsin.stores import Checkpoint, RuleRecord, Step
 
 if TYPE_CHECKING:
@@ -28,21 +29,22 @@ if TYPE_CHECKING:
     from tocsin.record import Position
     from tocsin.rule import Rule
     from tocsin.stores.writer import Writer
-    from tocsin.watermark import Watermark
 
 RULE_CHANGED = "rule changed"
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a run begins: the source's position, and what earlier runs counted of the same rules."""
+    """Where a run begins: the source's position, what earlier runs counted of the same rules, and how far they had come."""
 
     position: Position | None = None
     counted: Mapping[str, RuleRecord] = field(default_factory=dict)
+    watermark: int = LONG_AGO
+    newest: int = LONG_AGO
 
 
-def resume(writer: Writer, rules: Sequence[Rule], engine: Engine, watermark: Watermark) -> Start:
-    """Take a fresh engine and watermark to where the store says the last run stood."""
+def resume(writer: Writer, rules: Sequence[Rule], engine: Engine) -> Start:
+    """Take a fresh engine to where the store says the last run stood; the caller's clock follows what is returned."""
     checkpoint, held = writer.take_over()
     if checkpoint is None:
         return Start()
@@ -50,15 +52,13 @@ def resume(writer: Writer, rules: Sequence[Rule], engine: Engine, watermark: Wat
     counted = {name: checkpoint.rules[name] for name in same}
     now = replace(checkpoint, rules=records(rules, {}, counted))
     _end([alert for alert in held if alert.rule not in same], now, writer)
-    watermark.newest = checkpoint.newest
-    watermark.advance(checkpoint.watermark)
     engine.watermark = checkpoint.watermark  # needs_from speaks of it; resume sets it once more
     readings = writer.readings(engine.needs_from())
     kept = [alert for alert in held if alert.rule in same]
     decision = engine.resume(kept, checkpoint.watermark, checkpoint.first_time, readings)
     if transitions := decision.transitions:
         writer.save(Step(now, transitions=transitions, alerts=decision.alerts))
-    return Start(checkpoint.position, counted)
+    return Start(checkpoint.position, counted, checkpoint.watermark, checkpoint.newest)
 
 
 def records(

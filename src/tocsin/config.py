@@ -8,6 +8,7 @@ Nothing is opened here but the file itself and a CSV of devices: `check` works o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,13 +19,16 @@ from tocsin.codecs import CodecSettings
 from tocsin.connectors.file import FileSettings
 from tocsin.document import Document, Steps
 from tocsin.errors import ConfigError, ConfigErrors, Place, SetupError
-from tocsin.inputs import codec_settings, devices_in, labels_given, metrics_given
+from tocsin.inputs import codec_settings, devices_given, devices_in, labels_given, metrics_given
 from tocsin.rule import Rule, parse_rules, read_rules
 from tocsin.shape import File, fill, is_text
+from tocsin.transport import Transport, transport_of
 from tocsin.words import bad_limits, unknown_words, useless_limits
 
 if TYPE_CHECKING:
     from tocsin.runners.local import Parts
+    from tocsin.runners.publish import Publishing
+    from tocsin.runners.watch import Consuming
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class Config:
     """One pipeline as its file describes it; paths are absolute or relative to here, times nanoseconds.
 
     `metrics` are those that the source can give, None where a column names them, `labels` those that a
-    reading can have.
+    reading can have.  `direct` says that no broker is named: `run` then reads the source itself.
     """
 
     file: Path
@@ -50,6 +54,8 @@ class Config:
     notify: list[dict[str, Any]]
     metrics: frozenset[str] | None
     labels: frozenset[str]
+    transport: Transport
+    direct: bool
 
     def advice(self) -> list[str]:
         """What is allowed but can hardly be meant, a sentence each."""
@@ -70,6 +76,46 @@ class Config:
         engine = Engine(self.rules, series, staleness=self.staleness, forget_after=self.forget_after)
         source = open_source(self.source, self.codec, series)
         return Parts(source, self.rules, engine, Watermark(self.lateness, self.max_future))
+
+    def publishing(self) -> Publishing:
+        """What a producer's runner needs, made but not begun."""
+        from tocsin.connectors.journal import Retention
+        from tocsin.reading import Series
+        from tocsin.rule import partition_labels
+        from tocsin.runners.publish import Publishing
+        from tocsin.source import open_source
+        from tocsin.watermark import Watermark
+
+        series = Series(self.devices)
+        return Publishing(
+            name=self.name,
+            source=open_source(self.source, self.codec, series),
+            series=series,
+            by=partition_labels(self.rules),
+            watermark=Watermark(self.lateness, self.max_future),
+            idle_after=self.idle_after,
+            journal=self.transport.journal,
+            retention=Retention(self.transport.retention.age, self.transport.retention.size),
+            broker=self.transport.broker(os.environ),
+            embedded=self.transport.embedded,
+        )
+
+    def consuming(self) -> Consuming:
+        """What a consumer's runner needs; its engine is made anew at each call."""
+        from tocsin.engine import Engine
+        from tocsin.reading import Series
+        from tocsin.runners.watch import Consuming
+
+        series = Series(self.devices)
+        return Consuming(
+            name=self.name,
+            rules=self.rules,
+            engine=Engine(self.rules, series, staleness=self.staleness, forget_after=self.forget_after),
+            lateness=self.lateness,
+            max_future=self.max_future,
+            idle_after=self.idle_after,
+            broker=self.transport.broker(os.environ),
+        )
 
     def bounded(self) -> Config:
         """The same pipeline to the end of what its source holds now."""
@@ -164,9 +210,13 @@ def _assemble(path: Path, file: File, rules: Mapping[int, Rule], document: Docum
     store = _store(file, base, document)
     if codec is None or devices is None:
         return None
+    named = {**{key: {} for key in devices_given(codec)}, **devices}
+    transport = transport_of(file.broker, file.pipeline, named, base, document)
     metrics, labels = metrics_given(codec), labels_given(codec, devices)
     document.errors.extend(unknown_words(rules, metrics, labels, document))
     document.errors.extend(bad_limits(rules.values(), devices, document))
+    if transport is None:
+        return None
     return Config(
         file=path,
         name=file.pipeline,
@@ -183,6 +233,8 @@ def _assemble(path: Path, file: File, rules: Mapping[int, Rule], document: Docum
         notify=file.notify,
         metrics=metrics,
         labels=labels,
+        transport=transport,
+        direct=file.broker is None,
     )
 
 

@@ -17,18 +17,16 @@ from tocsin.publisher import rejects_of
 from tocsin.record import Reject
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from tocsin.codecs.readings import Found
     from tocsin.origin import Origins
     from tocsin.pipeline import Decider
-    from tocsin.reading import Batch
 
 GAP_PATIENCE = 30.0
 """Seconds, while connected, after which a gap in a producer's numbers is given up and counted as lost."""
 SILENCE_PATIENCE = 30.0
 """Seconds without a word after which a producer, or a partition nobody was heard of in, is no longer waited for."""
 
-Decode = Callable[[Sequence[Message]], "tuple[Batch, npt.NDArray[np.int64], list[tuple[int, Reject]]]"]
+Decode = Callable[[Sequence[Message]], "Found"]
 """Messages to (readings in order, of each the place of its message, what could not be read with its message's place)."""
 
 
@@ -68,10 +66,15 @@ class Consumer:
             self.decider.catch_up(list(self.origins.changed()), idle=True)
         return durable
 
-    def idle(self, partition: str, to: int) -> None:
+    def idle(self, to: int) -> None:
         """Foreign messages have been silent, and the wall clock moves their watermark."""
-        self.origins.advance(partition, to)
+        self.origins.advance(to)
         self.decider.catch_up(list(self.origins.changed()), idle=True)
+
+    def forget_held(self) -> None:
+        """The connection is gone: whatever was not acknowledged comes again."""
+        self.origins.forget_held()
+        self._unsettled = []
 
     def _settle(self, messages: Sequence[Message]) -> list[Message]:
         """What nothing is held back before."""

@@ -5,6 +5,7 @@
     ├── SetupError         something outside the file is missing or broken before the first reading: exit 78
     └── RunError           something broke on the way: exit 1, whatever was acknowledged is saved
         ├── StoreError     the store could not save: the engine is thrown away and restored
+        │   └── TakenOver  another process owns the pipeline now: this one stops
         ├── NotConnected   connect again, with back-off
         ├── RetryLater     wait and try the same again
         ├── Rejected       this record can never be read: it goes to the dead letters
@@ -69,6 +70,10 @@ class RunError(TocsinError):
 
 class StoreError(RunError):
     """The store refused a transaction; nothing of it was saved."""
+
+
+class TakenOver(StoreError):
+    """Another process does this work now; whoever raises it may save no more."""
 
 
 class NotConnected(RunError):

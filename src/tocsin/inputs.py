@@ -78,6 +78,13 @@ def metrics_given(codec: CodecSettings) -> frozenset[str] | None:
     return frozenset(known) if len(known) == len(named) else None
 
 
+def devices_given(codec: CodecSettings) -> list[str]:
+    """The devices that the file itself names; those that a column names are not known."""
+    if isinstance(codec, NumbersSettings):
+        return [codec.device]
+    return [cell.device.value for cell in codec.cells if isinstance(cell.device, Constant)]
+
+
 def labels_given(codec: CodecSettings, devices: Mapping[str, Mapping[str, str]]) -> frozenset[str]:
     """The labels that a reading can have, its device among them."""
     pairs = (

@@ -11,12 +11,15 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema
 
 from tocsin.codecs import TIME_FORMATS, TimeSettings
+from tocsin.errors import did_you_mean
 from tocsin.instant import EARLIEST, LATEST, YEARS, parse_duration, parse_time
 
 DURATION = r"^(\d+(\.\d+)?(ns|us|ms|s|m|h|d|w))+$"
 METRIC = re.compile(r"[a-zA-Z_][a-zA-Z0-9_:.]*")
 PIPELINE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 """The name of a pipeline becomes part of file names, so it holds nothing that a path or a shell reads otherwise."""
+SIZE = re.compile(r"(\d+(?:\.\d+)?)(kB|MB|GB|TB)")
+BROKERS = ("amqp", "amqps", "kafka", "kafkas", "mqtt", "mqtts", "pubsub")
 TEXT = {"type": ["string", "number", "boolean"]}
 TEXTS = {"type": "array", "items": TEXT, "minItems": 1}
 
@@ -107,10 +110,23 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(str(part) for part in parts)
 
 
-def _broker(value: object) -> str:
-    if value != "journal":
-        raise Unfit(f"{name_of(value)} is not there in this version: expected journal, the embedded broker")
-    return "journal"
+def _broker_url(value: object) -> str:
+    if not isinstance(value, str):
+        raise Unfit(f"expected journal or an address, as in amqp://host:5672, not {name_of(value)}")
+    scheme, address, _ = value.partition("://")
+    if value != "journal" and (scheme not in BROKERS or not address):
+        known = ", ".join(["journal", *(f"{name}://" for name in BROKERS)])
+        what = f"there is no broker '{scheme}'" if address else "this is not an address"  # it may hold a password
+        near = did_you_mean(scheme, ["journal", *BROKERS]) if "@" not in scheme else ""
+        raise Unfit(f"{what}.{near} Expected one of {known}")
+    return value
+
+
+def _size(value: object) -> int:
+    found = SIZE.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise Unfit(f"expected a size with its unit, as in 500MB or 10GB, not {name_of(value)}")
+    return int(float(found[1]) * {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}[found[2]])
 
 
 def _devices(value: object) -> dict[str, dict[str, str]] | str:
@@ -168,5 +184,6 @@ Text = Annotated[str, WithJsonSchema(TEXT)]
 PipelineName = Annotated[str, BeforeValidator(_pipeline), WithJsonSchema({**TEXT, "pattern": f"^{PIPELINE.pattern}$"})]
 Metric = Annotated[str, BeforeValidator(_metric), WithJsonSchema({"type": "string", "pattern": f"^{METRIC.pattern}$"})]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts), WithJsonSchema({"anyOf": [TEXT, TEXTS]})]
-Broker = Annotated[str, BeforeValidator(_broker), WithJsonSchema({"const": "journal"})]
+BrokerUrl = Annotated[str, BeforeValidator(_broker_url), WithJsonSchema({"type": "string"})]
+Size = Annotated[int, BeforeValidator(_size), WithJsonSchema({"type": "string", "pattern": f"^{SIZE.pattern}$"})]
 Devices = Annotated[dict[str, dict[str, str]] | str, BeforeValidator(_devices), WithJsonSchema(_DEVICES)]

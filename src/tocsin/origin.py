@@ -118,6 +118,10 @@ class Origins:
         """How many messages are held back."""
         return sum(len(waiting.held) for waiting in self._waiting.values())
 
+    def forget_held(self) -> None:
+        """The connection is gone, and what is held back comes again."""
+        self._waiting.clear()
+
     def held(self) -> set[tuple[str, Any]]:
         """(partition, position) of what is held back."""
         return {
@@ -162,13 +166,19 @@ class Origins:
         self._lower()
         return self.value > before
 
-    def advance(self, partition: str, to: int) -> None:
-        """The foreign messages of a partition have been silent: their watermark moves without a reading."""
-        place = self._places.get((partition, NOBODY))
-        if place is not None:
-            self._mark[place] = max(int(self._mark[place]), to)
-            self._changed.add(place)
-            self._lower()
+    @property
+    def foreign(self) -> bool:
+        """Whether foreign messages have come, and no producer that tells by itself how far it has come."""
+        live = [name for place, name in enumerate(self._names) if self._standing[place] == Standing.LIVE]
+        return bool(live) and all(producer in (NOBODY, UNHEARD) for _, producer in live)
+
+    def advance(self, to: int) -> None:
+        """Foreign messages have been silent: their watermark moves without a reading."""
+        for place, (_, producer) in enumerate(self._names):
+            if producer == NOBODY:
+                self._mark[place] = max(int(self._mark[place]), to)
+                self._changed.add(place)
+        self._lower()
 
     def has_ended(self, producer: str, numbers: dict[str, int]) -> bool:
         """Whether everything that a producer has sent was taken, and it said that it has ended."""

@@ -141,8 +141,12 @@ class Publisher:
             "watermark": self.watermark.value,
             "ended": self.ended,
         }
-        value = None if self.watermark.value == LONG_AGO else self.watermark.value
-        self.log.append([message._replace(watermark=value) for message in messages], state)
+        if self.watermark.value != LONG_AGO:
+            messages = list(messages)
+            # Only the last one of a partition: readings of this step are before it.
+            for place in {message.partition: place for place, message in enumerate(messages)}.values():
+                messages[place] = messages[place]._replace(watermark=self.watermark.value)
+        self.log.append(messages, state)
 
 
 def rejects_of(body: bytes) -> list[Reject]:

@@ -15,7 +15,7 @@ from tocsin.document import Document, Steps
 from tocsin.errors import ConfigError, did_you_mean
 from tocsin.instant import SECOND
 from tocsin.kinds import (
-    Broker,
+    BrokerUrl,
     Devices,
     Duration,
     Instant,
@@ -23,6 +23,7 @@ from tocsin.kinds import (
     Metric,
     PipelineName,
     PositiveDuration,
+    Size,
     Text,
     Texts,
     TimeFormat,
@@ -114,12 +115,37 @@ class Source(Part):
     every: PositiveDuration | None = Field(None, description="From one number to the next; for format numbers.")
 
 
+class Retention(Part):
+    """How long a journal keeps what was consumed."""
+
+    age: PositiveDuration = Field(7 * 86_400 * SECOND, description="How long messages stay that were consumed; 7d.")
+    size: Size = Field(10 * 10**9, description="How large the file may get; 10GB. When it is full, producers wait.")
+
+
+class Broker(Part):
+    """What carries readings; a bare text is its address."""
+
+    short = "url"
+    url: BrokerUrl = Field(description="journal, or an address: amqp://, kafka://, pubsub:// or mqtt://HOST.")
+    name: Text = Field("{pipeline}", description="Topic, or prefix of queues; the pipeline's name when unsaid.")
+    partitions: int = Field(
+        1, ge=1, le=10_000, description="Into how many parts a stream is divided, by the rules' keys."
+    )
+    queue: Text | None = Field(None, description="A queue for each device, as in {device}; for amqp.")
+    create: bool = Field(True, description="Make the topic or the queues if they are not there.")
+    retention: Retention = Field(
+        default_factory=lambda: Retention.model_validate({}), description="How long a journal keeps what was consumed."
+    )
+
+
 class File(Part):
     """One pipeline: readings in, alerts out."""
 
     pipeline: PipelineName = Field(description="Name of the pipeline: letters, digits and - _ . as in smart-smoker.")
     source: Source = Field(description="Where readings come from, and how to read them.")
-    broker: Broker = Field("journal", description="What carries readings: journal, the embedded one.")
+    broker: Broker | None = Field(
+        None, description="What carries readings from producer to consumer: journal, or an address as amqp://host."
+    )
     store: str | None = Field(
         None, description="Database: sqlite:///FILE, relative to this file; PIPELINE.db if unsaid."
     )
@@ -166,7 +192,20 @@ def is_text(steps: Steps) -> bool:
     """Whether the value there is a text even where YAML would see a number, as in `zip: 01234`."""
     if len(steps) > 1 and steps[-2] in {"labels", "annotations", "readings", "column", "header", "missing"}:
         return True
-    names = {"pipeline", "device", "metric", "column", "constant", "value", "time", "alert", "header", "missing"}
+    names = {
+        "pipeline",
+        "queue",
+        "name",
+        "device",
+        "metric",
+        "column",
+        "constant",
+        "value",
+        "time",
+        "alert",
+        "header",
+        "missing",
+    }
     return bool(steps) and (steps[-1] in names or (steps[0] == "devices" and len(steps) == 3))
 
 

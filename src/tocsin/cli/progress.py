@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def shown(source: Source) -> Iterator[Callable[[Stats], None] | None]:
+def shown(source: Source | None) -> Iterator[Callable[[Stats], None] | None]:
     """A bar on stderr for as long as this lasts; nothing where stderr is no terminal."""
     if not sys.stderr.isatty():
         yield None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,24 +27,82 @@ Data = Annotated[
 NoStore = Annotated[bool, typer.Option("--no-store", help="Leave the store alone.")]
 StoreUrl = Annotated[str | None, typer.Option("--store", help="Put the result there: sqlite:///FILE.")]
 Speed = Annotated[str, typer.Option("--speed", help="1x, 60x or another multiple of real time, or max.")]
+Log = Annotated[str, typer.Option("--log", metavar="FORM", help="How events are logged on stderr: console or json.")]
 Ledger = Annotated[bool, typer.Option("--ledger", help="Print the ledger instead of the alerts.")]
 
 
-def run(file: PipelineFile) -> None:
-    """Go on from where the last run stopped."""
-    from tocsin.cli.progress import announce_compiling, shown
+def run(file: PipelineFile, log: Log = "console") -> None:
+    """Go on from where the last run stopped: producer, consumer and store in one."""
+    from tocsin.cli.logs import write_logs
+    from tocsin.cli.progress import announce_compiling
     from tocsin.config import load
-    from tocsin.runners import local
-    from tocsin.stores import open_store
 
     config = load(file)
+    write_logs(log)
     announce_compiling()
-    parts = config.parts()
-    with closing(open_store(config.store, config.name)) as store, closing(parts.source), shown(parts.source) as bar:
-        outcome = local.run(parts, store, idle_after=config.idle_after, progress=bar)
+    outcome = _run_directly(config) if config.direct else _run_through(config)
     listed = f"see `tocsin dead-letters list {file}`"
     _end(config, outcome, "Stopped. Everything up to here is saved; the next run goes on from here.", listed)
     say(f"See `tocsin alerts list {file}`.")
+
+
+def publish(file: PipelineFile, log: Log = "console") -> None:
+    """The producer alone: readings from the source to the broker."""
+    from tocsin.cli.logs import write_logs
+    from tocsin.config import load
+    from tocsin.runners.publish import publish as publish_
+    from tocsin.runners.stop import Stop
+
+    config = load(file)
+    write_logs(log)
+    parts = config.publishing()
+    say(f"publishing {file} to {parts.broker}")
+    with Stop() as stop:
+        published = publish_(parts, stop.asked)
+    say(f"{config.name}: {several(published.readings, 'reading', 'readings')} published")
+    if stop.signal is not None:
+        say("Stopped. What was read is in the journal; the next `publish` goes on from there.")
+        raise typer.Exit(128 + stop.signal)
+
+
+def watch(file: PipelineFile, log: Log = "console") -> None:
+    """The consumer alone: readings from the broker to alerts and the store, until it is stopped."""
+    from tocsin.cli.logs import write_logs
+    from tocsin.cli.progress import announce_compiling, shown
+    from tocsin.config import load
+    from tocsin.runners.local import Outcome
+    from tocsin.runners.stop import Stop
+    from tocsin.runners.whole import watch as watch_
+    from tocsin.stores import open_store
+
+    config = load(file)
+    write_logs(log)
+    announce_compiling()
+    say(f"watching {config.transport.broker(os.environ)}")
+    with closing(open_store(config.store, config.name)) as store, shown(None) as bar, Stop() as stop:
+        stats = watch_(config.consuming, store, stop, bar)
+    listed = f"see `tocsin dead-letters list {file}`"
+    _end(config, Outcome(stats, stop.signal), "Stopped. Everything acknowledged is saved.", listed)
+
+
+def _run_directly(config: Config) -> Outcome:
+    from tocsin.cli.progress import shown
+    from tocsin.runners import local
+    from tocsin.stores import open_store
+
+    parts = config.parts()
+    with closing(open_store(config.store, config.name)) as store, closing(parts.source), shown(parts.source) as bar:
+        return local.run(parts, store, idle_after=config.idle_after, progress=bar)
+
+
+def _run_through(config: Config) -> Outcome:
+    """Through the broker that the file names."""
+    from tocsin.cli.progress import shown
+    from tocsin.runners import whole
+    from tocsin.stores import open_store
+
+    with closing(open_store(config.store, config.name)) as store, shown(None) as bar:
+        return whole.run(config.publishing, config.consuming, store, bar)
 
 
 def replay(

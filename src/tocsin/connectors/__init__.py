@@ -42,6 +42,16 @@ class Broker:
     queue: str | None = None
     create: bool = True
 
+    @property
+    def identity(self) -> str:
+        """What the stored positions belong to, wherever the broker is reached: `kafka:smart-smoker`."""
+        return f"{self.address.scheme.removesuffix('s')}:{self.name}"
+
+    def __str__(self) -> str:
+        return (
+            f"the journal {self.address.path}" if self.address.scheme == "journal" else f"{self.address} ({self.name})"
+        )
+
 
 class Polled(NamedTuple):
     """What happened: messages in the order of their partitions, and partitions that came or went."""

@@ -24,7 +24,7 @@ from secrets import token_hex
 from typing import Any
 
 from tocsin.connectors import Broker, Polled
-from tocsin.errors import RunError, SetupError, TocsinError
+from tocsin.errors import RunError, SetupError, StoreError, TakenOver, TocsinError
 from tocsin.message import Message
 from tocsin.sqlite import explained
 
@@ -100,7 +100,7 @@ class Journal:
 
     def read(self, after: int, most: int) -> list[Message]:
         """The messages after a position, in order."""
-        with self._explained(RunError):
+        with self._explained(StoreError):
             rows = self._connection.execute(SELECT, (after, most)).fetchall()
         return [
             Message(
@@ -111,7 +111,7 @@ class Journal:
 
     def span(self) -> tuple[int, int]:
         """(the position before the oldest message, that of the newest): equal where there is none."""
-        with self._explained(RunError):
+        with self._explained(StoreError):
             oldest = self._connection.execute("SELECT min(id) FROM messages").fetchone()[0]
             newest = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'").fetchone()
         last = newest[0] if newest else 0
@@ -125,7 +125,7 @@ class Journal:
         """Let go of messages up to a position: all of them, or those that became durable `before` an instant."""
         gone = PAGE
         while gone == PAGE:
-            with self._transaction(RunError) as connection:
+            with self._transaction(StoreError) as connection:
                 gone = connection.execute(
                     "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE id <= ? AND at < ? ORDER BY id LIMIT ?)",
                     (upto, 2**63 - 1 if before is None else before, PAGE),
@@ -133,7 +133,7 @@ class Journal:
 
     def consumed(self, name: str, upto: int) -> None:
         """A hint: the consumer of this name will not ask for messages up to this position again."""
-        with self._transaction(RunError) as connection:
+        with self._transaction(StoreError) as connection:
             connection.execute(
                 "INSERT INTO consumers VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET upto = max(upto, excluded.upto)",
                 (name, upto),
@@ -141,7 +141,7 @@ class Journal:
 
     def tidy(self, retention: Retention) -> bool:
         """Let go of what every consumer has had, as retention says; returns whether there is room for more."""
-        with self._explained(RunError):
+        with self._explained(StoreError):
             upto = self._connection.execute("SELECT coalesce(min(upto), 0) FROM consumers").fetchone()[0]
         self.remove(upto, time.time_ns() - retention.age)
         if self.size() > retention.size:
@@ -150,7 +150,7 @@ class Journal:
 
     def size(self) -> int:
         """How many bytes of the file are in use."""
-        with self._explained(RunError):
+        with self._explained(StoreError):
             page, pages, free = (
                 self._connection.execute(f"PRAGMA {word}").fetchone()[0]
                 for word in ("page_size", "page_count", "freelist_count")
@@ -202,13 +202,13 @@ class Producer:
                 (at, message.partition, message.content_type, self.id, seq, message.kind, message.watermark,
                  message.version, message.key, message.arrival, message.body)
             )  # fmt: skip
-        with self.journal._transaction(RunError) as connection:  # noqa: SLF001 (the two are one idea)
+        with self.journal._transaction(StoreError) as connection:  # noqa: SLF001 (the two are one idea)
             kept = connection.execute(
                 "UPDATE producers SET state = ? WHERE name = ? AND epoch = ?",
                 (json.dumps(state), self.name, self._epoch),
             )
             if kept.rowcount == 0:
-                raise RunError(
+                raise TakenOver(
                     f"journal '{self.journal.path}': another process publishes '{self.name}' now, so this one stops. "
                     "What it had published is kept, and the other goes on from there"
                 )

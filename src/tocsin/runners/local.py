@@ -6,21 +6,20 @@ acknowledged to anybody, and the next run reads it again.
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import FrameType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from tocsin.checkpoint import resume
-from tocsin.errors import EndOfInput
-from tocsin.instant import LONG_AGO, SECOND
+from tocsin.errors import EndOfInput, SetupError
 from tocsin.pipeline import Decider, Pipeline, Saver
 from tocsin.runners.ahead import Ahead, Source
+from tocsin.runners.idle import Idleness
 from tocsin.runners.pace import Pace
+from tocsin.runners.stop import Stop
 from tocsin.stats import Stats
 from tocsin.stores.memory import MemoryStore
+from tocsin.stores.owner import this_process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from tocsin.record import Decoded
     from tocsin.rule import Rule
     from tocsin.stores.sql import SqlStore
+    from tocsin.stores.writer import Writer
     from tocsin.watermark import Watermark
 
 Progress = Callable[[Stats], None]
@@ -67,13 +67,25 @@ def run(parts: Parts, store: SqlStore, *, idle_after: int, progress: Progress | 
     writer = store.writer(parts.engine.series)
     try:
         pipeline = parts.pipeline(writer)
-        start = resume(writer, parts.rules, parts.engine, parts.watermark)
+        refuse_second(writer)
+        start = resume(writer, parts.rules, parts.engine)
+        parts.watermark.newest = start.newest
+        parts.watermark.advance(start.watermark)
         pipeline.decider.position, pipeline.decider.counted = start.position, start.counted
         with Stop() as stop:
             _drive(pipeline, parts.source, stop, progress, idle=None if parts.source.bounded else idle_after)
     finally:
         writer.close()
     return Outcome(pipeline.decider.stats, stop.signal)
+
+
+def refuse_second(writer: Writer) -> None:
+    """SetupError if another process runs this pipeline now: both would read the same source."""
+    owner = writer.owner()
+    if owner is not None and owner.alive and owner.process != this_process():
+        raise SetupError(
+            f"{owner} runs this pipeline already: end that one first, or give this one a name and a store of its own"
+        )
 
 
 def replay(
@@ -93,32 +105,6 @@ def replay(
     if store is not None and stop.signal is None:
         store.put(found.lives, found.rejects)
     return Outcome(pipeline.decider.stats, stop.signal), found
-
-
-class Stop:
-    """Takes Ctrl-C and SIGTERM as a wish to stop; a second one stops at once."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        self._before: dict[int, object] = {}
-
-    def asked(self) -> bool:
-        """Whether to stop after the step in hand."""
-        return self.signal is not None
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._take) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, before in self._before.items():
-            signal.signal(number, before)  # type: ignore[arg-type]
-
-    def _take(self, number: int, _frame: FrameType | None) -> None:
-        if self.signal is not None:
-            raise KeyboardInterrupt
-        self.signal = number
 
 
 def _drive(
@@ -156,30 +142,3 @@ def _polled(
             yield from pace.slow(found)
         else:
             yield found
-
-
-class Idleness:
-    """Where the wall clock moves the watermark to while nothing comes.
-
-    After `idle_after` first to just past the newest reading, so that what is in hand is decided, and
-    from there as fast as the clock, so that silence is noticed.  Once a second is often enough for that.
-    """
-
-    def __init__(self, watermark: Watermark, idle_after: int) -> None:
-        self._watermark = watermark
-        self._after = idle_after
-        self._past = 0
-        self._base: int | None = None
-
-    def due(self, quiet: float) -> Iterator[int]:
-        """The event time to move to, if there is one by now; `quiet` is for how many seconds nothing has come."""
-        past, before = int(quiet * SECOND) - self._after, self._past
-        self._past = past
-        if past < max(before, 0) or self._base is None:
-            self._base = None
-            if past < 0 or self._watermark.newest == LONG_AGO:
-                return
-            self._base = max(self._watermark.newest + 1, self._watermark.value) - past
-            yield self._base + past
-        elif self._base + past >= self._watermark.value + SECOND:
-            yield self._base + past

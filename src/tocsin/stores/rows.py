@@ -120,7 +120,7 @@ def dead_letter_row(reject: Reject) -> Row:
 
 
 def checkpoint_row(checkpoint: Checkpoint) -> Row:
-    """The columns of `checkpoints`, all but the pipeline and its epoch."""
+    """The columns of `checkpoints`, all but the pipeline."""
     rules = {name: [rule.fingerprint, rule.evaluations, rule.unknown] for name, rule in checkpoint.rules.items()}
     return (
         json.dumps(checkpoint.position, ensure_ascii=False),
@@ -133,6 +133,6 @@ def checkpoint_row(checkpoint: Checkpoint) -> Row:
 
 def checkpoint_of(row: Sequence[Any]) -> Checkpoint:
     """The checkpoint in a row of `checkpoints`."""
-    _, _, position, watermark, newest, first_time, rules = row
+    _, position, watermark, newest, first_time, rules = row
     records = {name: RuleRecord(*record) for name, record in json.loads(rules).items()}
     return Checkpoint(json.loads(position), watermark, newest, first_time, records)

@@ -26,7 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = "1"
+VERSION = "2"
 """Raised when the tables change, so that a program never writes into tables that it does not know."""
 
 metadata = MetaData()
@@ -135,14 +135,22 @@ checkpoints = Table(
     "checkpoints",
     metadata,
     Column("pipeline", Text, primary_key=True),
-    Column("epoch", Integer, nullable=False),
     Column("position", Text, nullable=False),
     Column("watermark", BigInteger, nullable=False),
     Column("newest", BigInteger, nullable=False),
     Column("first_time", BigInteger),
     Column("rules", Text, nullable=False),
 )
-"""`epoch` counts the processes that have owned the pipeline: only the latest may save."""
+
+owners = Table(
+    "owners",
+    metadata,
+    Column("pipeline", Text, primary_key=True),
+    Column("epoch", Integer, nullable=False),
+    Column("process", Text, nullable=False),
+    Column("lease", BigInteger, nullable=False),
+)
+"""Which process owns the pipeline; `epoch` counts them, and only the latest may save."""
 
 idle_advances = Table(
     "idle_advances",
@@ -151,3 +159,15 @@ idle_advances = Table(
     Column("watermark", BigInteger, nullable=False),
 )
 """Where the wall clock moved the watermark to while nothing came after the reading at `newest`."""
+
+origins = Table(
+    "origins",
+    metadata,
+    Column("partition", Text, primary_key=True),
+    Column("producer", Text, primary_key=True),
+    Column("next", BigInteger, nullable=False),
+    Column("mark", BigInteger, nullable=False),
+    Column("newest", BigInteger, nullable=False),
+    Column("standing", Integer, nullable=False),
+)
+"""Who has published into which partition of the broker, and how far of it was taken (`message.Origin`)."""

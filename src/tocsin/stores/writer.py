@@ -1,7 +1,8 @@
 """How a run's steps get into the database: each in one transaction, by the one process that owns the pipeline.
 
     BEGIN IMMEDIATE
-      the checkpoint, if the epoch is still ours     otherwise another process has taken over
+      the lease, if the epoch is still ours          otherwise another process has taken over
+      the checkpoint
       new series, readings, flagged readings
       dead letters
       alerts, transitions, open alerts with what their holds remember
@@ -13,22 +14,24 @@ is of no more use, as the engine is: both have moved on.  A new run goes on from
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from tocsin.alert import Alert
-from tocsin.errors import SetupError, StoreError, TocsinError
+from tocsin.errors import SetupError, StoreError, TakenOver, TocsinError
 from tocsin.instant import LONG_AGO
+from tocsin.message import Origin, Standing
 from tocsin.reading import Batch, Series
-from tocsin.stores import Checkpoint, Step, sqlite
+from tocsin.stores import Checkpoint, Step, owner, sqlite
 from tocsin.stores.alert_rows import Held, load_held, save_alerts
 from tocsin.stores.book import Owner, entries
 from tocsin.stores.rows import checkpoint_of, checkpoint_row, dead_letter_row, execute_many
 from tocsin.stores.series_rows import SeriesRows
 from tocsin.stores.sql import put_dead_letters
-from tocsin.stores.tables import checkpoints, idle_advances
+from tocsin.stores.tables import checkpoints, idle_advances, origins
 
 
 class Writer:
@@ -40,8 +43,14 @@ class Writer:
         self._series = SeriesRows(dictionary)
         self._open: dict[Owner, Held] = {}
         self._epoch = 0
+        self._renewed = 0.0
         with sqlite.explained(url, SetupError):
             self._connection = engine.connect()
+
+    def owner(self) -> owner.Owner | None:
+        """Who owns the pipeline now, or owned it last."""
+        with self._transaction(SetupError) as connection:
+            return owner.owner_of(connection, self._pipeline)
 
     def take_over(self) -> tuple[Checkpoint | None, list[Alert]]:
         """Own the pipeline from now on: its checkpoint, None if nothing was saved yet, and its open alerts.
@@ -50,23 +59,35 @@ class Writer:
         """
         own = checkpoints.c.pipeline == self._pipeline
         with self._transaction(SetupError) as connection:
+            self._epoch = owner.claim(connection, self._pipeline)
+            self._renewed = time.monotonic()
             self._series.load(connection)
             self._open, held = load_held(connection)
             row = connection.execute(select(checkpoints).where(own)).one_or_none()
-            self._epoch = row.epoch + 1 if row else 1
-            if row:
-                connection.execute(update(checkpoints).where(own).values(epoch=self._epoch))
-            else:
-                nothing = (self._pipeline, self._epoch, *checkpoint_row(Checkpoint()))
-                execute_many(connection, insert(checkpoints), [nothing])
+            if row is None:
+                execute_many(connection, insert(checkpoints), [(self._pipeline, *checkpoint_row(Checkpoint()))])
         checkpoint = checkpoint_of(row) if row else Checkpoint()
         return (None if checkpoint.position is None else checkpoint), held
+
+    def renew(self) -> None:
+        """Tell that the pipeline is still owned, where nothing had to be saved for a while."""
+        if self._epoch and time.monotonic() - self._renewed > owner.RENEW:
+            with self._transaction(StoreError) as connection:
+                self._hold(connection)
 
     def readings(self, since: int = LONG_AGO) -> Batch:
         """Accepted readings: of each series those from `since` on, and the newest before."""
         with self._transaction(SetupError) as connection:
             found = sqlite.read_readings(connection, since)
         return self._series.batch(found["series"], found["time"], found["value"])
+
+    def origins(self) -> list[Origin]:
+        """Every producer that is known, as it was saved last."""
+        with self._transaction(SetupError) as connection:
+            rows = connection.execute(select(origins)).all()
+        return [
+            Origin(row.partition, row.producer, row.next, row.mark, row.newest, Standing(row.standing)) for row in rows
+        ]
 
     def save(self, step: Step) -> int:
         """Save a step whole, or nothing of it (StoreError).
@@ -77,7 +98,9 @@ class Writer:
         letters = [dead_letter_row(reject) for reject in step.rejects]
         found = entries(step.transitions, step.alerts)
         with self._transaction(StoreError) as connection:
+            self._hold(connection)
             self._save_checkpoint(connection, step)
+            save_origins(connection, step.origins)
             self._series.save(connection)
             sqlite.insert_readings(connection, accepted)
             stored = sqlite.insert_flagged(connection, flagged)
@@ -86,7 +109,10 @@ class Writer:
         return len(flagged) - stored
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Let go of the pipeline and the database; others need not wait for the lease to end."""
+        if self._epoch:
+            with suppress(TocsinError), self._transaction(StoreError) as connection:
+                owner.hold(connection, self._pipeline, self._epoch, lease=0)
         self._connection.close()
 
     @contextmanager
@@ -95,15 +121,27 @@ class Writer:
             yield self._connection
 
     def _save_checkpoint(self, connection: Connection, step: Step) -> None:
-        own = (checkpoints.c.pipeline == self._pipeline) & (checkpoints.c.epoch == self._epoch)
-        names = [column.name for column in checkpoints.c][2:]
+        names = [column.name for column in checkpoints.c][1:]
         values = dict(zip(names, checkpoint_row(step.checkpoint), strict=True))
-        if connection.execute(update(checkpoints).where(own).values(values)).rowcount == 0:
-            raise StoreError(
-                f"store '{self._url}': another process has taken over the pipeline '{self._pipeline}', so this one stops. "
-                "What it had saved is kept, and the other goes on from there"
-            )
+        connection.execute(update(checkpoints).where(checkpoints.c.pipeline == self._pipeline).values(values))
         if step.idle:
             newest = step.checkpoint.newest
             connection.execute(delete(idle_advances).where(idle_advances.c.newest == newest))
             connection.execute(insert(idle_advances).values(newest=newest, watermark=step.checkpoint.watermark))
+
+    def _hold(self, connection: Connection) -> None:
+        """The fence: nothing is saved by a process that does not own the pipeline."""
+        self._renewed = time.monotonic()
+        if not owner.hold(connection, self._pipeline, self._epoch):
+            raise TakenOver(
+                f"store '{self._url}': another process has taken over the pipeline '{self._pipeline}', so this one stops. "
+                "What it had saved is kept, and the other goes on from there"
+            )
+
+
+def save_origins(connection: Connection, changed: Sequence[Origin]) -> None:
+    """How far what was published by each of these has been taken."""
+    if changed:
+        statement = insert(origins).values({column.name: None for column in origins.c})
+        rows = [(one.partition, one.producer, one.next, one.mark, one.newest, int(one.standing)) for one in changed]
+        execute_many(connection, statement.prefix_with("OR REPLACE", dialect="sqlite"), rows)

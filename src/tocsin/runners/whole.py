@@ -1,0 +1,100 @@
+"""Everything in one command: the producer in a thread of its own beside the consumer, both supervised.
+
+A part that dies is begun again with back-off; one that keeps dying ends the run with its error.  A source that
+ends lets the consumer end too, once it has taken everything.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tocsin.runners.local import Outcome
+from tocsin.runners.publish import Publishing, publish
+from tocsin.runners.stop import Stop
+from tocsin.runners.supervise import supervise
+from tocsin.runners.watch import Consuming, Until, Watcher
+from tocsin.stats import Stats
+
+if TYPE_CHECKING:
+    from tocsin.stores.sql import SqlStore
+
+Progress = Callable[[Stats], None]
+
+
+class Producing:
+    """The producer in its thread."""
+
+    def __init__(self, make: Callable[[], Publishing], stopped: Callable[[], bool]) -> None:
+        self._make = make
+        self._stopped = stopped
+        self.ended: Until | None = None
+        """Who has published everything, once that is so."""
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="publish", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait until it has ended; raises what it died of."""
+        self._thread.join()
+        if self.error is not None:
+            raise self.error
+
+    def _run(self) -> None:
+        try:
+            supervise("the producer", self._publish, self._stopped)
+        except BaseException as error:  # noqa: BLE001  it is raised again by `join`
+            self.error = error
+
+    def _publish(self) -> None:
+        published = publish(self._make(), self._stopped)
+        if not self._stopped():
+            self.ended = Until(published.producer, dict(published.numbers))
+
+
+def watch(
+    make: Callable[[], Consuming],
+    store: SqlStore,
+    stop: Stop,
+    progress: Progress | None = None,
+    producing: Producing | None = None,
+) -> Stats:
+    """The consumer alone, or beside a producer: until it is told to stop, or the producer's source has ended."""
+    stats = Stats()
+
+    def stopped() -> bool:
+        return stop.asked() or (producing is not None and producing.error is not None)
+
+    def work() -> None:
+        watcher = Watcher(make(), store, stopped, stats)
+        watcher.run(progress, lambda: producing.ended if producing is not None else None)
+
+    supervise("the consumer", work, stopped)
+    return stats
+
+
+def run(
+    publishing: Callable[[], Publishing],
+    consuming: Callable[[], Consuming],
+    store: SqlStore,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Producer and consumer together."""
+    with Stop() as stop:
+        failed = threading.Event()
+        producing = Producing(publishing, lambda: stop.asked() or failed.is_set())
+        producing.start()
+        try:
+            stats = watch(consuming, store, stop, progress, producing)
+        except BaseException:
+            failed.set()
+            raise
+        finally:
+            if stop.asked():
+                failed.set()
+            producing.join()
+    return Outcome(stats, stop.signal)

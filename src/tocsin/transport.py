@@ -1,0 +1,120 @@
+"""What the user's file says about its broker, made into settings; whatever does not fit together is a mistake with its place."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tocsin.connectors import PARTITIONED
+from tocsin.document import Document
+from tocsin.errors import ConfigError
+from tocsin.shape import Broker as BrokerShape
+from tocsin.shape import Retention
+
+if TYPE_CHECKING:
+    from tocsin.connectors import Broker
+
+Labels = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """The broker of one pipeline, as its file describes it; nothing of it is opened, and no secret is read yet.
+
+    `journal` is the file of the embedded broker, or of the spool in front of another one.
+    """
+
+    url: str
+    name: str
+    partitions: tuple[str, ...]
+    queue: str | None
+    create: bool
+    retention: Retention
+    journal: Path
+    base: Path
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the journal is the broker itself."""
+        return self.url == "journal"
+
+    def broker(self, environment: Mapping[str, str]) -> Broker:
+        """What a connector is made from; SetupError if the address cannot be used."""
+        from tocsin.address import Address, parse_address
+        from tocsin.connectors import Broker
+        from tocsin.errors import SetupError
+
+        try:
+            address = (
+                Address("journal", "", path=str(self.journal))
+                if self.embedded
+                else parse_address(self.url, environment, self.base)
+            )
+        except ValueError as error:
+            raise SetupError(f"`broker`: {error}") from None
+        return Broker(address, self.name, self.partitions, self.queue, self.create)
+
+
+def transport_of(
+    broker: BrokerShape | None, pipeline: str, devices: Mapping[str, Labels], base: Path, document: Document
+) -> Transport | None:
+    """The transport that a file describes; None if it describes none, or if it is wrong, which the document then tells."""
+    shape = BrokerShape.model_validate("journal") if broker is None else broker
+    scheme = shape.url.partition("://")[0].removesuffix("s")
+    try:
+        partitions = tuple(_queues(shape, scheme, devices) if shape.queue else _numbered(shape, scheme))
+        name = _filled(shape.name, {"pipeline": pipeline}, "name")
+    except _Mistake as mistake:
+        document.errors.append(
+            ConfigError(f"`broker.{mistake.key}`: {mistake}", document.place(("broker", mistake.key)))
+        )
+        return None
+    return Transport(
+        url=shape.url,
+        name=name,
+        partitions=partitions,
+        queue=shape.queue,
+        create=shape.create,
+        retention=shape.retention,
+        journal=base / f"{pipeline}.{'journal' if shape.url == 'journal' else 'spool'}",
+        base=base,
+    )
+
+
+class _Mistake(Exception):
+    def __init__(self, message: str, key: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+def _numbered(shape: BrokerShape, scheme: str) -> Iterable[str]:
+    if shape.partitions > 1 and scheme not in PARTITIONED:
+        raise _Mistake(f"{scheme} has one partition: `partitions` is for {' and '.join(PARTITIONED)}", "partitions")
+    return map(str, range(shape.partitions))
+
+
+def _queues(shape: BrokerShape, scheme: str, devices: Mapping[str, Labels]) -> Iterable[str]:
+    """The queue of each device that is known, each once and in their order."""
+    assert shape.queue is not None
+    if scheme != "amqp":
+        raise _Mistake(f"{scheme} has no queues: `queue` is for amqp", "queue")
+    if shape.partitions > 1:
+        raise _Mistake("each queue is a partition already: keep `queue` or `partitions`", "partitions")
+    if not devices:
+        raise _Mistake("the queues are known by their devices: name these under `devices:`", "queue")
+    named = (_filled(shape.queue, {**labels, "device": device}, "queue") for device, labels in devices.items())
+    return dict.fromkeys(named)
+
+
+def _filled(template: str, words: Labels, key: str) -> str:
+    """A template with its words put in."""
+    try:
+        wanted = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+    except ValueError as error:
+        raise _Mistake(f"'{template}' is no template: {error}", key) from None
+    if unknown := sorted(wanted - words.keys()):
+        raise _Mistake(f"there is no '{unknown[0]}' to put in: expected {', '.join(sorted(words))}", key)
+    return template.format_map(words)

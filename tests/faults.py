@@ -1,0 +1,136 @@
+"""Pipelines under fault: producer and consumer as processes of their own, killed and started again at random moments.
+
+What must hold in the end: every reading that was published is stored, once, and the ledger is, byte for
+byte, the one of an undisturbed run.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+ROUNDS = int(os.environ.get("TOCSIN_ROUNDS", "3"))
+"""Rounds of each fault test; `make faults ROUNDS=100` runs many."""
+SEED = int(os.environ.get("TOCSIN_SEED", "0")) or random.randrange(1 << 30)
+PATIENCE = 120.0
+
+DEVICES, EACH = 20, 1500
+RULES = """
+  - {alert: Drop, expr: "drop(temp[150s]) > 15", clear: "drop(temp[150s]) < 10", keep_firing_for: 1m}
+  - {alert: Stall, expr: "spread(temp[10m]) < 1"}
+  - {alert: Range, expr: "temp > 100 or temp < 50", for: 3 readings}
+  - {alert: Mean, expr: "avg(temp[10m])", levels: {high: 79, higher: {above: 85, clear: 80}}}
+  - {alert: Gone, expr: "missing(temp[5m])"}
+"""
+
+
+def write_pipeline(folder: Path, broker: str, seed: int, more: str = "") -> Path:
+    """A pipeline and its readings: waves and noise of some devices, in disorder within the lateness, some missing."""
+    chance = random.Random(seed)
+    rows = []
+    for step in range(EACH):
+        for device in range(DEVICES):
+            if chance.random() < 0.98 and not 600 < step - 20 * device < 640:
+                value = 75 + 20 * ((step // 40 + device) % 3 - 1) + chance.gauss(0, 3)
+                rows.append((step * 30 + chance.randrange(60), device, round(value, 1)))
+    lines = [f"{1_700_000_000 + t},device-{device:02},{value}" for t, device, value in rows]
+    (folder / "readings.csv").write_text("time,device,value\n" + "\n".join(lines) + "\n")
+    file = folder / "pipeline.yaml"
+    file.write_text(
+        "pipeline: faulty\n"
+        "source: {file: readings.csv, time: {column: time, format: unix_s}, device: device, metric: temp, value: value}\n"
+        f"broker: {broker}\nlateness: 2m\n{more}rules:{RULES}"
+    )
+    return file
+
+
+def command(
+    name: str, file: Path, *options: str, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """A command of ours as a process, its words in a file beside the pipeline."""
+    with (file.parent / f"{name}.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tocsin", name, str(file), *options],
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **(environment or {})},
+        )
+
+
+def output(*arguments: str) -> str:
+    """What a command of ours prints."""
+    return subprocess.run(
+        [sys.executable, "-m", "tocsin", *arguments], check=True, capture_output=True, text=True
+    ).stdout
+
+
+def ended(file: Path) -> bool:
+    """Whether the consumer has taken everything that the producer had to say."""
+    store = file.parent / "faulty.db"
+    if not store.exists():
+        return False
+    with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as connection:
+        try:
+            standings = [row[0] for row in connection.execute("SELECT standing FROM origins")]
+        except sqlite3.OperationalError:
+            return False
+    return bool(standings) and all(standing == 1 for standing in standings)
+
+
+def stored(file: Path) -> int:
+    """How many readings are stored."""
+    with sqlite3.connect(f"file:{file.parent / 'faulty.db'}?mode=ro", uri=True) as connection:
+        return int(connection.execute("SELECT count(*) FROM readings").fetchone()[0])
+
+
+class Undisturbed:
+    """What an undisturbed run gives: the ledger of a replay, and how many readings there are."""
+
+    def __init__(self, file: Path) -> None:
+        self.ledger = output("replay", str(file), "--no-store", "--ledger")
+        times = {line.rpartition(",")[0] for line in (file.parent / "readings.csv").read_text().splitlines()[1:]}
+        self.readings = len(times)
+
+
+def carry_under_fault(file: Path, chance: random.Random, disturb: Callable[[], None] | None = None) -> int:
+    """Publish and watch to the end while either is killed now and then; returns how many faults there were.
+
+    `disturb` is one more thing that may happen, such as killing the broker.
+    """
+    faults, deadline = 0, time.monotonic() + PATIENCE
+    running = {"publish": command("publish", file), "watch": command("watch", file)}
+    try:
+        while not (running["publish"].poll() == 0 and ended(file)):
+            assert time.monotonic() < deadline, "it does not come to an end"
+            time.sleep(chance.uniform(0.2, 2.0))
+            victim = chance.choice(["publish", "watch", "disturb"] if disturb else ["publish", "watch"])
+            if victim == "disturb" and disturb is not None:
+                disturb()
+                faults += 1
+            elif running[victim].poll() is None and faults < 12:
+                running[victim].kill()
+                running[victim].wait()
+                faults += 1
+            for name, process in running.items():
+                if process.poll() not in (None, 0):
+                    running[name] = command(name, file)
+        running["watch"].send_signal(signal.SIGTERM)
+        assert running["watch"].wait(30) == 143
+    finally:
+        for process in running.values():
+            process.kill()
+            process.wait()
+    return faults
+
+
+def assert_as_undisturbed(file: Path, expected: Undisturbed) -> None:
+    """Promise (b), and that nothing was lost or counted twice."""
+    assert stored(file) == expected.readings
+    assert output("alerts", "ledger", str(file)) == expected.ledger
