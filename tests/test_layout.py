@@ -15,6 +15,7 @@ ORDER: list[set[str]] = [
     {"reading", "record", "message", "address", "sqlite", "watermark", "state"},
     {"kernels"},
     {"functions", "alert"},
+    {"moves"},
     {"node", "level", "bounds", "possible", "remedies"},
     {"expression", "hold", "key", "window"},
     {"rule"},
@@ -28,11 +29,11 @@ ORDER: list[set[str]] = [
 ]
 """Each file or folder may import those of its own step and of the steps before it."""
 
-MIDDLE = set().union(*ORDER[:8]) - {"address", "sqlite"}
+MIDDLE = set().union(*ORDER[:9]) - {"address", "sqlite"}
 """What decides: from errors to engine; addresses and SQLite's errors are for the plug-ins."""
 
 PLUG_INS = {"codecs", "connectors", "stores", "simulators"}
-PLUG_INS_MAY_IMPORT = ORDER[0] | ORDER[1] | {"alert"}
+PLUG_INS_MAY_IMPORT = ORDER[0] | ORDER[1] | {"alert", "moves"}
 
 IMPURE = {
     "a clock": {"time", "sched"},

@@ -20,8 +20,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tocsin.alert import Alert, State, Transition
+import numpy as np
+
+from tocsin.alert import Alert, State
 from tocsin.instant import LONG_AGO
+from tocsin.kernels import life as kernel
+from tocsin.moves import REASONS, MoveRows, RuleMoves, no_open
 from tocsin.stores import Checkpoint, RuleRecord, Step
 
 if TYPE_CHECKING:
@@ -29,8 +33,6 @@ if TYPE_CHECKING:
     from tocsin.record import Position
     from tocsin.rule import Rule
     from tocsin.stores.writer import Writer
-
-RULE_CHANGED = "rule changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,20 @@ def resume(writer: Writer, rules: Sequence[Rule], engine: Engine) -> Start:
     same = {rule.name: rule for rule in rules if _is_same(rule, checkpoint)}
     counted = {name: checkpoint.rules[name] for name in same}
     now = replace(checkpoint, rules=records(rules, {}, counted))
-    _end([alert for alert in held if alert.rule not in same], now, writer)
+    writer.save(Step(now, moves=changed_rule([alert for alert in held if alert.rule not in same], now.watermark)))
     engine.watermark = checkpoint.watermark  # needs_from speaks of it; resume sets it once more
     readings = writer.readings(engine.needs_from())
     kept = [alert for alert in held if alert.rule in same]
-    decision = engine.resume(kept, checkpoint.watermark, checkpoint.first_time, readings)
-    if transitions := decision.transitions:
-        writer.save(Step(now, transitions=transitions, alerts=decision.alerts))
+    engine.resume(kept, checkpoint.watermark, checkpoint.first_time, readings)
     return Start(checkpoint.position, counted, checkpoint.watermark, checkpoint.newest)
+
+
+def changed_rule(alerts: Sequence[Alert], at: int) -> list[RuleMoves]:
+    """The end of open alerts whose rule is no longer what it was."""
+    by_rule: dict[str, list[Alert]] = {}
+    for alert in alerts:
+        by_rule.setdefault(alert.rule, []).append(alert)
+    return [_changed(rule, own, at) for rule, own in by_rule.items()]
 
 
 def records(
@@ -78,23 +86,15 @@ def _is_same(rule: Rule, checkpoint: Checkpoint) -> bool:
     return before is not None and before.fingerprint == rule.fingerprint
 
 
-def _end(alerts: Sequence[Alert], checkpoint: Checkpoint, writer: Writer) -> None:
-    """End alerts whose rule is no longer what it was, at the watermark."""
-    ended, transitions = [], []
-    for alert in sorted(alerts, key=lambda alert: (alert.rule, alert.key)):
+def _changed(rule: str, alerts: Sequence[Alert], at: int) -> RuleMoves:
+    levels = tuple(dict.fromkeys([None, *(alert.level for alert in alerts)]))
+    rows = np.zeros((len(alerts), kernel.MOVE_INTEGERS), np.int64)
+    floats = np.full((len(alerts), kernel.MOVE_FLOATS), np.nan)
+    reason = REASONS.index("rule changed")
+    for slot, alert in enumerate(alerts):
         to = State.INACTIVE if alert.state == State.PENDING else State.RESOLVED
-        transitions.append(
-            Transition(
-                time=checkpoint.watermark,
-                rule=alert.rule,
-                key=alert.key,
-                since=alert.since,
-                from_=alert.state,
-                to=to,
-                level=alert.level,
-                value=None,
-                reason=RULE_CHANGED,
-            )
-        )
-        ended.append(replace(alert, state=to, until=checkpoint.watermark, reason=RULE_CHANGED, memory={}))
-    writer.save(Step(checkpoint, transitions=transitions, alerts=ended))
+        fired = LONG_AGO if alert.fired is None else alert.fired
+        level = levels.index(alert.level)
+        rows[slot] = slot, at, alert.since, alert.state, to, level, reason, fired, -1
+        floats[slot, 1:] = [np.nan if it is None else it for it in (alert.value, alert.peak, alert.last)]
+    return RuleMoves(rule, levels, [alert.key for alert in alerts].__getitem__, MoveRows(rows, floats), no_open())

@@ -4,41 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tocsin.alert import Alert, State, Transition
+from tocsin.alert import Alert, Transition
 from tocsin.instant import LONG_AGO, NEVER
 from tocsin.kernels import life as kernel
 from tocsin.key import Keys
+from tocsin.moves import Floats, MoveRows, OpenRows, Rows, RuleMoves, no_open
 from tocsin.plan import Answers
 from tocsin.reading import Codes, Times
 from tocsin.rule import ForDuration, ForReadings, Rule
 from tocsin.state import Stateful, grown
 
-Rows = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-
 _ON_UNKNOWN = {"hold": kernel.HOLD, "clear": kernel.CLEAR, "fire": kernel.FIRE}
 _PEAK = {"magnitude": kernel.MAGNITUDE, "max": kernel.MAXIMUM, "min": kernel.MINIMUM}
 _MOVES_AT_ONCE = 4096
-STATES = tuple(State)
-
-
-@dataclass(frozen=True, slots=True)
-class OpenRows:
-    """The columns of open alerts: a row each; the ring holds the last N evaluations of an M of N rule."""
-
-    rows: Rows
-    floats: Floats
-    ring_times: Times
-    ring_values: Floats
-
-    def take(self, which: npt.NDArray[Any]) -> OpenRows:
-        """Copies of some of them."""
-        return OpenRows(self.rows[which], self.floats[which], self.ring_times[which], self.ring_values[which])
 
 
 @dataclass
@@ -51,15 +33,25 @@ class Moves:
     def __len__(self) -> int:
         return sum(len(rows) for _, rows, _ in self.parts)
 
+    def by_rule(self) -> list[RuleMoves]:
+        """The same, put together rule by rule; a rule of which nothing is told is left out."""
+        moves: dict[Life, list[MoveRows]] = {}
+        for life, rows, floats in self.parts:
+            moves.setdefault(life, []).append(MoveRows(rows, floats))
+        changed = dict(self.changed)
+        return [
+            life.told(MoveRows.join(moves[life]) if life in moves else None, changed.get(life))
+            for life in dict.fromkeys([*moves, *changed])
+        ]
+
     def transitions(self) -> list[Transition]:
         """Every move, by time, rule and key, then in the order they happened."""
-        found = [transition for life, rows, floats in self.parts for transition in life.transitions(rows, floats)]
+        found = [transition for told in self.by_rule() for transition in told.transitions()]
         return sorted(found, key=lambda transition: (transition.time, transition.rule, transition.key))
 
     def alerts(self) -> list[Alert]:
         """The alerts that ended, and those still open that changed, by since, rule and key."""
-        found = [alert for life, rows, floats in self.parts for alert in life.ended(rows, floats)]
-        found += [alert for life, rows in self.changed for alert in life.standing(rows)]
+        found = [alert for told in self.by_rule() for alert in (*told.ended(), *told.standing())]
         return sorted(found, key=lambda alert: (alert.since, alert.rule, alert.key, -alert.state))
 
 
@@ -166,44 +158,22 @@ class Life(Stateful):
 
     def open_alerts(self) -> list[Alert]:
         """Every open alert of the rule."""
-        return self.standing(self._columns().take(self.rows[:, kernel.SLOT] >= 0))
+        return self.told(None, self._columns().take(self.rows[:, kernel.SLOT] >= 0)).standing()
 
-    def standing(self, columns: OpenRows) -> list[Alert]:
-        """Open alerts from copies of their rows."""
-        return [
-            Alert(
-                rule=self.rule.name,
-                key=self.keys.labels(slot),
-                since=since,
-                state=STATES[state],
-                fired=None if fired == LONG_AGO else fired,
-                level=self._levels[level],
-                value=_known(value),
-                peak=_known(peak),
-                last=_known(newest),
-                memory={
-                    "count": count,
-                    "deadline": deadline,
-                    "heard": heard,
-                    "position": position,
-                    "ring": [[t, _known(v)] for t, v in zip(times, values, strict=True)],
-                },
-            )
-            for (slot, state, level, count, since, deadline, fired, heard, position, _), (
-                value,
-                peak,
-                newest,
-            ), times, values in zip(
-                columns.rows.tolist(),
-                columns.floats.tolist(),
-                columns.ring_times.tolist(),
-                columns.ring_values.tolist(),
-                strict=True,
-            )
-        ]
+    def told(self, moves: MoveRows | None, opened: OpenRows | None) -> RuleMoves:
+        """Moves and open alerts of this rule, with what it takes to read them."""
+        none = np.empty((0, kernel.MOVE_INTEGERS), np.int64), np.empty((0, kernel.MOVE_FLOATS))
+        made = moves if moves is not None else MoveRows(*none)
+        return RuleMoves(
+            self.rule.name,
+            self._levels,
+            self.keys.labels,
+            made,
+            opened if opened is not None else no_open(self.ring_times.shape[1]),
+        )
 
     def reopen(self, alert: Alert) -> None:
-        """Takes up an alert that `standing` gave."""
+        """Takes up an alert that `open_alerts` gave."""
         if self.free[0] == 0:
             self._add_rows()
         place = int(self.free[self.free[0]])
@@ -221,48 +191,6 @@ class Life(Stateful):
             self.ring_times[place] = [t for t, _ in memory["ring"]]
             self.ring_values[place] = [_or_nan(value) for _, value in memory["ring"]]
         self._next_due = LONG_AGO
-
-    def transitions(self, rows: Rows, floats: Floats) -> list[Transition]:
-        """Moves for people."""
-        name, levels, key = self.rule.name, self._levels, self.keys.labels
-        return [
-            Transition(
-                time,
-                name,
-                key(slot),
-                since,
-                STATES[from_],
-                STATES[to],
-                levels[level],
-                _known(at),
-                "forgotten" if forgotten else "",
-            )
-            for (slot, time, since, from_, to, level, forgotten, *_), (at, *_) in zip(
-                rows.tolist(), floats.tolist(), strict=True
-            )
-        ]
-
-    def ended(self, rows: Rows, floats: Floats) -> list[Alert]:
-        """The alerts that ended with a move, as they stood then."""
-        last = rows[:, kernel.M_ROW] < 0
-        return [
-            Alert(
-                rule=self.rule.name,
-                key=self.keys.labels(slot),
-                since=since,
-                state=STATES[to],
-                fired=None if fired == LONG_AGO else fired,
-                until=time,
-                level=self._levels[level],
-                value=_known(value),
-                peak=_known(peak),
-                last=_known(newest),
-                reason="forgotten" if forgotten else "",
-            )
-            for (slot, time, since, _, to, level, forgotten, fired, _), (_, value, peak, newest) in zip(
-                rows[last].tolist(), floats[last].tolist(), strict=True
-            )
-        ]
 
     def _columns(self) -> OpenRows:
         return OpenRows(self.rows, self.floats, self.ring_times, self.ring_values)
@@ -325,8 +253,6 @@ def _numbers(rule: Rule, forget_after: int, timed: bool) -> npt.NDArray[np.int64
     return numbers
 
 
-def _known(number: float) -> float | None:
-    return number + 0.0 if number == number else None  # never -0.0
 
 
 def _or_nan(number: float | None) -> float:

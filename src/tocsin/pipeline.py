@@ -79,7 +79,7 @@ class Decider:
         return Checkpoint(self.position, self.clock.value, self.clock.newest, self.engine.first_time, rules)
 
     def _save(self, decision: Decision, step: Step) -> None:
-        step = replace(step, transitions=decision.transitions, alerts=decision.alerts)
+        step = replace(step, moves=decision.moves.by_rule())
         self.stats.add(step, self.saver.save(step))
 
 

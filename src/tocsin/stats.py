@@ -64,8 +64,9 @@ class Stats:
         if self.going is None:
             self.going, self.first = time.monotonic(), self.readings
         self.rejects += len(step.rejects)
-        self.fired += sum(move.to == State.FIRING and move.from_ < State.FIRING for move in step.transitions)
-        self.resolved += sum(move.to == State.RESOLVED for move in step.transitions)
+        for moves in (told.moves for told in step.moves):
+            self.fired += int(np.count_nonzero((moves.to == State.FIRING) & (moves.from_ < State.FIRING)))
+            self.resolved += int(np.count_nonzero(moves.to == State.RESOLVED))
         self.newest = step.checkpoint.newest
         self.rules = step.checkpoint.rules
 

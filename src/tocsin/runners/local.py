@@ -103,7 +103,7 @@ def replay(
         pace = Pace(speed, stop.asked) if speed else None
         _drive(pipeline, parts.source, stop, progress, pace=pace)
     if store is not None and stop.signal is None:
-        store.put(found.lives, found.rejects)
+        store.put(found.moves(), found.rejects)
     return Outcome(pipeline.decider.stats, stop.signal), found
 
 

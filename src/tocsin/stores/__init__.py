@@ -17,6 +17,7 @@ from tocsin.instant import LONG_AGO
 if TYPE_CHECKING:
     from tocsin.alert import Alert, Transition
     from tocsin.message import Origin
+    from tocsin.moves import RuleMoves
     from tocsin.reading import Batch, Flags
     from tocsin.record import Position, Reject
     from tocsin.stores.sql import SqlStore
@@ -62,8 +63,7 @@ class Step:
     batch: Batch | None = None
     flags: Flags | None = None
     rejects: Sequence[Reject] = ()
-    transitions: Sequence[Transition] = ()
-    alerts: Sequence[Alert] = ()
+    moves: Sequence[RuleMoves] = ()
     idle: bool = False
     origins: Sequence[Origin] = ()
 

@@ -1,40 +1,58 @@
-"""Which transitions belong to which alert, as steps come in.
+"""Which moves belong to which alert, as steps come in.
 
-A step brings transitions and the alerts that they left behind; what it does not bring is a number
+A step brings moves and the open alerts that they left behind; what it does not bring is a number
 that ties them together, because an alert's own identity (rule, key, since) may move while it is
-pending.  But one alert is open at most for a rule and a key, so the order says it: a transition
-from inactive opens the next alert of its key, every other one goes on with the open one.
+pending.  But one alert is open at most for a rule and a key, so the order says it: a move from
+inactive opens the next alert of its key, every other one goes on with the open one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from tocsin.alert import Alert, State, Transition
+import numpy as np
+import numpy.typing as npt
+
+from tocsin.alert import Alert, State
+from tocsin.moves import MoveRows, OpenRows, RuleMoves, Standing
 from tocsin.reading import Labels
 
 Owner = tuple[str, Labels]
+Places = npt.NDArray[np.intp]
+NO_ROW = -1
 
 
-@dataclass(slots=True)
-class Entry:
-    """One alert's part of a step: where it stands now, and its moves, the first of them being number `seq`."""
+@dataclass(frozen=True, slots=True)
+class Book:
+    """One rule's alerts of a step, a row each: where they stand now, and which of the moves are theirs.
 
-    alert: Alert
-    new: bool
-    seq: int = 0
-    moves: list[Transition] = field(default_factory=list)
+    `moves` are the step's, alert by alert and in the order they happened: first those of row 0, as
+    many as `counts` says.  `row` is an open alert's among `told.open`, NO_ROW for one that ended.
+    """
+
+    told: RuleMoves
+    standing: Standing
+    moves: MoveRows
+    counts: Places
+    new: npt.NDArray[np.bool_]
+    row: Places
+
+    def __len__(self) -> int:
+        return len(self.standing)
 
     @property
-    def owner(self) -> Owner:
-        """Its rule and key, for which it is the only open alert."""
-        return self.alert.rule, self.alert.key
+    def firsts(self) -> Places:
+        """Of each alert: the place of its first move."""
+        return np.cumsum(self.counts) - self.counts
 
-    @property
-    def open(self) -> bool:
-        """Whether more may come."""
-        return self.alert.state not in (State.INACTIVE, State.RESOLVED)
+    def opened(self) -> list[int]:
+        """When each of the new alerts began, in their order: the time of its first move."""
+        times: list[int] = self.moves.time[self.firsts[self.new]].tolist()
+        return times
+
+    def numbered(self) -> Places:
+        """Of each move: how many of the same alert came before it in this step."""
+        return np.arange(len(self.moves)) - np.repeat(self.firsts, self.counts)
 
 
 def fired(alert: Alert) -> bool:
@@ -42,27 +60,35 @@ def fired(alert: Alert) -> bool:
     return alert.state not in (State.INACTIVE, State.PENDING)
 
 
-def entries(transitions: Sequence[Transition], alerts: Sequence[Alert]) -> list[Entry]:
-    """The alerts of a step with their transitions: first those that were open before, then in the order of opening."""
-    lives: dict[Owner, list[list[Transition]]] = {}
-    opened: list[tuple[Owner, list[Transition]]] = []
-    going_on: dict[Owner, list[Transition]] = {}
-    for move in transitions:
-        owner = move.rule, move.key
-        if move.from_ == State.INACTIVE:
-            life = [move]
-            lives.setdefault(owner, []).append(life)
-            opened.append((owner, life))
-        else:
-            own = lives.get(owner)
-            (own[-1] if own else going_on.setdefault(owner, [])).append(move)
-    of_owner: dict[Owner, list[Alert]] = {}
-    for alert in sorted(alerts, key=lambda alert: alert.since):
-        of_owner.setdefault((alert.rule, alert.key), []).append(alert)
-    old = [
-        Entry(found[0], new=False, moves=going_on.get(owner, []))
-        for owner, found in of_owner.items()
-        if len(found) > len(lives.get(owner, ()))
-    ]
-    newest_first = {owner: found[::-1][: len(lives.get(owner, ()))] for owner, found in of_owner.items()}
-    return old + [Entry(newest_first[owner].pop(), new=True, moves=life) for owner, life in opened]
+def book_of(told: RuleMoves) -> Book:
+    """The alerts of a rule with their moves; the open ones that did not move come last."""
+    moves = told.moves.take(np.argsort(told.moves.slot, kind="stable"))
+    opens = moves.from_ == State.INACTIVE
+    begins = opens.copy()
+    begins[:1] = True
+    begins[1:] |= moves.slot[1:] != moves.slot[:-1]
+    firsts = np.flatnonzero(begins)
+    counts = np.diff(np.append(firsts, len(moves)))
+    last = moves.take(firsts + counts - 1)
+    row = np.where(last.ends, NO_ROW, _find(last.slot, told.open))
+    quiet = np.flatnonzero(~np.isin(told.open.slot, last.slot))
+    row = np.concatenate([row, quiet])
+    standing = Standing.join([last.left(), told.open.take(quiet).stand()])
+    is_open = row != NO_ROW
+    _put(standing, is_open, told.open.take(row[is_open]).stand())
+    none = np.zeros(len(quiet), np.intp)
+    return Book(told, standing, moves, np.append(counts, none), np.append(opens[firsts], none > 0), row)
+
+
+def _find(slots: npt.NDArray[np.int64], opened: OpenRows) -> Places:
+    """Of each slot the place of its open alert; of one that has none, any place."""
+    order = np.argsort(opened.slot)
+    if not len(order):
+        return np.full(len(slots), NO_ROW)
+    places = np.searchsorted(opened.slot[order], slots)
+    return order[np.minimum(places, len(order) - 1)]
+
+
+def _put(standing: Standing, which: npt.NDArray[np.bool_], opened: Standing) -> None:
+    for column, values in zip(standing.all(), opened.all(), strict=True):
+        column[which] = values

@@ -1,21 +1,29 @@
-"""A store that keeps alerts and dead letters as long as the program runs: what `replay` found."""
+"""A store that keeps alerts and dead letters as long as the program runs: what `replay` found.
+
+Moves stay in the columns in which they came; alerts and transitions are made when somebody looks.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tocsin.alert import Alert, Transition
+from tocsin.moves import RuleMoves
 from tocsin.record import Reject
-from tocsin.stores import DeadLetter, Life, Step
-from tocsin.stores.book import Owner, entries, fired
+from tocsin.stores import DeadLetter, Step
+from tocsin.stores.book import book_of, fired
+
+ROOM = 100_000
+"""So many rows of open alerts are kept of a rule before the outdated ones among them are let go, at least."""
 
 
 class MemoryStore:
     """Keeps what was decided, and no readings: nothing goes on from here."""
 
     def __init__(self) -> None:
-        self.lives: list[Life] = []
-        self._open: dict[Owner, Life] = {}
+        self._kept: dict[str, list[RuleMoves]] = {}
+        self._waiting: dict[str, int] = {}
         self._rejects: dict[tuple[str, bytes, str], Reject] = {}
 
     @property
@@ -24,26 +32,26 @@ class MemoryStore:
         return list(self._rejects.values())
 
     def save(self, step: Step) -> int:
-        """Keep a step's alerts, transitions and rejects; 0, because without readings no late one is known to be a repeat."""
-        for entry in entries(step.transitions, step.alerts):
-            if entry.new:
-                self.lives.append(Life(entry.alert, []))
-                self._open[entry.owner] = self.lives[-1]
-            life = self._open[entry.owner]
-            life.alert = entry.alert
-            life.transitions.extend(entry.moves)
+        """Keep a step's moves and rejects; 0, because without readings no late one is known to be a repeat."""
+        for told in step.moves:
+            self._keep(told)
         for reject in step.rejects:
             self._rejects.setdefault((str(reject.place), reject.data, reject.reason), reject)
         return 0
 
+    def moves(self) -> list[RuleMoves]:
+        """All that was decided, rule by rule."""
+        return [RuleMoves.join(parts) for parts in self._kept.values()]
+
     def alerts(self, pending: bool = False) -> list[Alert]:
         """The alerts in order of since; those that never fired only if asked for."""
-        found = [life.alert for life in self.lives if pending or fired(life.alert)]
+        alerts = [alert for told in self.moves() for alert in told.alerts(book_of(told).standing)]
+        found = [alert for alert in alerts if pending or fired(alert)]
         return sorted(found, key=lambda alert: (alert.since, alert.rule, alert.key))
 
     def transitions(self) -> Iterator[Transition]:
         """Every transition in the order of the ledger."""
-        moves = [(move, life.alert.since, seq) for life in self.lives for seq, move in enumerate(life.transitions)]
+        moves = [item for told in self.moves() for item in _placed(told)]
         moves.sort(key=lambda item: (item[0].time, item[0].rule, item[0].key, item[1], item[2]))
         return (move for move, _, _ in moves)
 
@@ -53,3 +61,20 @@ class MemoryStore:
             DeadLetter(number, reject.data, reject.place, reject.reason)
             for number, reject in enumerate(self.rejects, 1)
         ]
+
+    def _keep(self, told: RuleMoves) -> None:
+        """A step tells anew of every open alert that was heard of: what is outdated must not pile up."""
+        parts = self._kept.setdefault(told.rule, [])
+        parts.append(told)
+        waiting = self._waiting.get(told.rule, 0) + len(told.open)
+        if waiting > ROOM + len(parts[0].open) + len(parts[0].moves):
+            parts[:] = [RuleMoves.join(parts)]
+            waiting = 0
+        self._waiting[told.rule] = waiting
+
+
+def _placed(told: RuleMoves) -> Iterator[tuple[Transition, int, int]]:
+    """Transitions with what puts those of one time, rule and key in order: their alert's since, and their number in it."""
+    book = book_of(told)
+    since = book.standing.since.repeat(book.counts).tolist()
+    return zip(replace(told, moves=book.moves).transitions(), since, book.numbered().tolist(), strict=True)

@@ -42,23 +42,6 @@ def labels_of_text(text: str) -> Labels:
     return tuple(json.loads(text).items())
 
 
-def alert_row(alert: Alert) -> Row:
-    """The columns of `alerts`, all but the id."""
-    return (
-        alert.rule,
-        text_of_labels(alert.key),
-        alert.since,
-        alert.state.name.lower(),
-        alert.fired,
-        alert.until,
-        alert.level,
-        alert.value,
-        alert.peak,
-        alert.last,
-        alert.reason,
-    )
-
-
 def alert_of(row: Sequence[Any]) -> Alert:
     """The alert in a row of `alerts`, whose first column is the id."""
     _, rule, key, since, state, fired, until, level, value, peak, last, reason = row
@@ -77,32 +60,12 @@ def alert_of(row: Sequence[Any]) -> Alert:
     )
 
 
-def held_body(alert: Alert) -> str:
-    """All of an open alert as JSON, its hold's memory included."""
-    return json.dumps([0, *alert_row(alert), alert.memory], ensure_ascii=False)
-
-
 def held_alert(body: str) -> Alert:
-    """The alert that `held_body` wrote."""
+    """The alert in one of the bodies of `held_alerts`."""
     *row, memory = json.loads(body)
     alert = alert_of(row)
     alert.memory = memory
     return alert
-
-
-def transition_row(alert: int, seq: int, move: Transition) -> Row:
-    """A row of `transitions`."""
-    return (
-        alert,
-        seq,
-        move.time,
-        move.since,
-        move.from_.name.lower(),
-        move.to.name.lower(),
-        move.level,
-        move.value,
-        move.reason,
-    )
 
 
 def transition_of(rule: str, key: str, row: Sequence[Any]) -> Transition:

@@ -19,11 +19,11 @@ from tocsin.alert import Alert, Transition
 from tocsin.errors import SetupError, StoreError
 from tocsin.record import Reject
 from tocsin.stores import DeadLetter, Life, sqlite
-from tocsin.stores.alert_rows import put_alerts
 from tocsin.stores.rows import alert_of, dead_letter_row, execute_many, transition_of
 from tocsin.stores.tables import VERSION, about, alerts, checkpoints, dead_letters, metadata, transitions
 
 if TYPE_CHECKING:
+    from tocsin.moves import RuleMoves
     from tocsin.reading import Series
     from tocsin.stores.writer import Writer
 
@@ -46,15 +46,17 @@ class SqlStore:
 
         return Writer(self.url, sqlite.immediate(self._engine), self.pipeline, series)
 
-    def put(self, lives: Iterable[Life], rejects: Iterable[Reject] = ()) -> None:
+    def put(self, moves: Iterable[RuleMoves], rejects: Iterable[Reject] = ()) -> None:
         """Put in what a replay found, by identity: what is there already is replaced, so twice is once.
 
         A run's checkpoint, its readings and its open alerts stay as they are.
         """
+        from tocsin.stores.alert_rows import put_alerts  # here, because those who only look need no columns
+
         letters = [dead_letter_row(reject) for reject in rejects]
         with sqlite.explained(self.url, StoreError), sqlite.immediate(self._engine).begin() as connection:
             put_dead_letters(connection, letters)
-            put_alerts(connection, lives)
+            put_alerts(connection, moves)
 
     def refuse_other_rules(self, fingerprints: Mapping[str, str]) -> None:
         """SetupError if alerts of rules as they once were are here: a replay would put others beside them."""

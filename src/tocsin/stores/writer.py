@@ -27,7 +27,7 @@ from tocsin.message import Origin, Standing
 from tocsin.reading import Batch, Series
 from tocsin.stores import Checkpoint, Step, owner, sqlite
 from tocsin.stores.alert_rows import Held, load_held, save_alerts
-from tocsin.stores.book import Owner, entries
+from tocsin.stores.book import Owner, book_of
 from tocsin.stores.rows import checkpoint_of, checkpoint_row, dead_letter_row, execute_many
 from tocsin.stores.series_rows import SeriesRows
 from tocsin.stores.sql import put_dead_letters
@@ -96,7 +96,7 @@ class Writer:
         """
         accepted, flagged = self._series.columns(step)
         letters = [dead_letter_row(reject) for reject in step.rejects]
-        found = entries(step.transitions, step.alerts)
+        found = [book_of(told) for told in step.moves]
         with self._transaction(StoreError) as connection:
             self._hold(connection)
             self._save_checkpoint(connection, step)
