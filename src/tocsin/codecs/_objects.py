@@ -1,6 +1,7 @@
 """JSON objects to readings, whether each has a line of its own or all stand in one array.
 
-Arrow reads a block of lines at once, if it is told what to expect: whether a device's id is written as
+Lines that are all written alike are taken apart by a loop of our own (`_alike.py`).  Others Arrow reads, a
+block at once, if it is told what to expect: whether a device's id is written as
 text or as a number is seen from the first objects of the block.  Pieces of it in which that does not
 hold for every line, or that have anything amiss, are read object by object; both ways give the same.
 """
@@ -18,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.json as arrow_json
 
 from tocsin.codecs import Cell, Column, TimeSettings, columns_of, names_in
+from tocsin.codecs._alike import columns_alike
 from tocsin.codecs._cells import Cells, Columns
 from tocsin.codecs._lines import BOM, Read, line_end, narrow, not_text, reject
 from tocsin.errors import SetupError, did_you_mean
@@ -69,8 +71,14 @@ class Objects:
         data = data.removeprefix(BOM)
         if not data or data.isspace():
             return Batch.empty(self._series)
+        if not_text(data):
+            return None
+        alike = self._alike(data)
+        if alike is not None:
+            batch, faults = self._cells.readings(alike.__getitem__, len(alike[self._wanted[0]]))
+            return None if faults else batch
         lines = _objects_in_lines(data)
-        if not lines or not_text(data):
+        if not lines:
             return None
         try:
             table = self._table(data)
@@ -80,6 +88,12 @@ class Objects:
             return None
         batch, faults = self._cells.readings(lambda path: _pick(table, self._steps[path]), lines)
         return None if faults else batch
+
+    def _alike(self, data: bytes) -> dict[str, pa.Array] | None:
+        """The columns, if every line is written as the first one and no path leads into an inner object."""
+        if any(len(steps) > 1 for steps in self._steps.values()):
+            return None
+        return columns_alike(data, self._wanted, self._text)
 
     def _one_by_one(self, record: Record, data: bytes, line: int) -> Read:
         rejects: list[Reject] = []

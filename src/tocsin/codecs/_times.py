@@ -57,6 +57,8 @@ class Clock:
 
     def read(self, column: pa.Array) -> tuple[Times, States]:
         """The instant of every row, and whether there is one."""
+        if pa.types.is_integer(column.type) and self._settings.format in _DIGITS and not column.null_count:
+            return _whole(column.to_numpy(), _DIGITS[self._settings.format])
         encoded = column.dictionary_encode()
         texts = pc.utf8_trim_whitespace(encoded.dictionary.cast(pa.string()))
         times, states = self._distinct(texts)
@@ -153,6 +155,15 @@ def _unix(texts: pa.Array, digits: int) -> tuple[Times, Mask, States]:
     times = words[::2].copy()
     states = np.where(words[1::2] == times >> 63, READ, OUTSIDE).astype(np.uint8)
     return times, np.zeros(len(times), bool), states
+
+
+def _whole(numbers: Times, digits: int) -> tuple[Times, States]:
+    """The same of whole numbers, as the codec has them."""
+    unit = 10**digits
+    sure = np.abs(numbers) <= _SPAN // unit
+    times = np.where(sure, numbers, 0) * unit
+    states = np.where((times < EARLIEST) | (times >= LATEST), OUTSIDE, READ)
+    return times, np.where(sure, states, UNREADABLE).astype(np.uint8)
 
 
 def _read_unix(text: str, digits: int) -> Read:
