@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from operator import attrgetter
 
 from tocsin.alert import Alert, Transition
 from tocsin.moves import RuleMoves
@@ -47,7 +48,7 @@ class MemoryStore:
         """The alerts in order of since; those that never fired only if asked for."""
         alerts = [alert for told in self.moves() for alert in told.alerts(book_of(told).standing)]
         found = [alert for alert in alerts if pending or fired(alert)]
-        return sorted(found, key=lambda alert: (alert.since, alert.rule, alert.key))
+        return sorted(found, key=attrgetter("since", "rule", "key"))
 
     def transitions(self) -> Iterator[Transition]:
         """Every transition in the order of the ledger."""
