@@ -19,7 +19,7 @@ from tocsin import functions, simulators
 from tocsin.cli import app
 from tocsin.config import rules_from
 from tocsin.rule import KEYS
-from tocsin.shape import File, Source, Time
+from tocsin.shape import Broker, File, Source, Time
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -77,6 +77,11 @@ def test_the_rule_reference_has_every_key(key: str) -> None:
 @pytest.mark.parametrize("key", [*File.model_fields, *Source.model_fields, *Time.model_fields])
 def test_the_pipeline_reference_has_every_setting(key: str) -> None:
     assert key in rows_of("docs/pipeline-file.md")
+
+
+@pytest.mark.parametrize("key", Broker.model_fields)
+def test_the_broker_reference_has_every_setting(key: str) -> None:
+    assert key in rows_of("docs/brokers.md")
 
 
 @pytest.mark.parametrize("command", list(commands()))

@@ -184,8 +184,8 @@ def test_an_empty_database_to_look_at(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("store")
 def test_tables_of_another_version(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "readings.db")
-    connection.execute("UPDATE about SET value = '2' WHERE name = 'tables'")
+    connection.execute("UPDATE about SET value = '1' WHERE name = 'tables'")
     connection.commit()
     connection.close()
-    with pytest.raises(SetupError, match=r"its tables are of version 2, this program knows version 1"):
+    with pytest.raises(SetupError, match=r"its tables are of version 1, this program knows version 2"):
         store_in(tmp_path)

@@ -253,7 +253,5 @@ def _numbers(rule: Rule, forget_after: int, timed: bool) -> npt.NDArray[np.int64
     return numbers
 
 
-
-
 def _or_nan(number: float | None) -> float:
     return np.nan if number is None else number
