@@ -37,7 +37,7 @@ class Cells:
         self._time_columns = time.columns
         self._cells = cells
         self._owners = [_Owner(cell, series) for cell in cells]
-        self._places = _Places()
+        self._places = Seen()
         self._series = series
 
     def readings(self, columns: Columns, rows: int) -> tuple[Batch, list[Fault]]:
@@ -185,7 +185,7 @@ class _Owner:
         return [(name or "").strip() for name in columns(part.name).take(rows).cast(pa.string()).to_pylist()]
 
 
-class _Places:
+class Seen:
     """Of every combination of names that was ever seen, its place: the first is 0, the next 1, and so on.
 
     Several columns are combined two by two; each step numbers the pairs of places.

@@ -91,7 +91,7 @@ class Clock:
     def _parse(self, texts: pa.Array) -> tuple[Times, Mask, States]:
         form = self._settings.format
         if form == "iso8601":
-            return _iso(texts)
+            return iso(texts)
         return _unix(texts, _DIGITS[form]) if form in _DIGITS else _pattern(texts, form)
 
     def _to_utc(self, times: Times, states: States, local: Mask, zone: Any) -> None:
@@ -122,7 +122,8 @@ def _expected(form: str) -> str:
     return f"a time as in '{form}', for instance {datetime(2024, 1, 31, 13, 5, tzinfo=UTC).strftime(form)}"
 
 
-def _iso(texts: pa.Array) -> tuple[Times, Mask, States]:
+def iso(texts: pa.Array) -> tuple[Times, Mask, States]:
+    """Of ISO 8601 texts: their instants, whether they are local (say no zone), and whether they are times at all."""
     for kind, local in ((pa.timestamp("ns", "UTC"), False), (pa.timestamp("ns"), True)):
         try:
             times = texts.cast(kind).cast(pa.int64()).to_numpy(zero_copy_only=False).copy()
