@@ -131,6 +131,8 @@ def carry_under_fault(file: Path, chance: random.Random, disturb: Callable[[], N
 
 
 def assert_as_undisturbed(file: Path, expected: Undisturbed) -> None:
-    """Promise (b), and that nothing was lost or counted twice."""
+    """Both promises, and that nothing was lost or counted twice."""
     assert stored(file) == expected.readings
-    assert output("alerts", "ledger", str(file)) == expected.ledger
+    ledger = output("alerts", "ledger", str(file))
+    assert output("replay", str(file), "--from", "store", "--ledger") == ledger
+    assert ledger == expected.ledger

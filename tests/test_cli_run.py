@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,42 @@ def test_a_replay_is_not_put_beside_alerts_of_rules_as_they_once_were(here: Path
     assert "holds alerts of rules that have been edited since" in found.stderr
     assert tocsin("replay", "p.yaml", "--no-store").exit_code == 0
     assert tocsin("replay", "p.yaml", "--store", "sqlite:///other.db").exit_code == 0
+
+
+def wait_until(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < deadline, "it does not come to that"
+        time.sleep(0.05)
+
+
+def ledger_lines() -> int:
+    return tocsin("alerts", "ledger", "p.yaml").stdout.count("\n") if Path("p.db").exists() else 0
+
+
+def test_a_live_run_can_be_decided_once_more_from_what_it_admitted(here: Path) -> None:
+    """The clock moved on, and one reading came too late: the file alone does not tell, the store does."""
+    edit(here / "p.yaml", "device: device,", "device: device, follow: true,")
+    edit(here / "p.yaml", "pipeline: p", "pipeline: p\nidle_after: 200ms")
+    readings = here / "readings.csv"
+    readings.write_text("time,device,temp\n2024-01-01T00:00:00Z,a,79\n2024-01-01T00:01:00Z,a,81\n")
+    command = process("run", "p.yaml")
+    wait_until(lambda: ledger_lines() == 1)
+    with readings.open("a") as file:
+        file.write("2024-01-01T00:00:30Z,a,99\n2024-01-01T00:02:00Z,a,70\n")
+    wait_until(lambda: ledger_lines() == 2)
+    command.send_signal(signal.SIGTERM)
+    _, told = command.communicate(timeout=60)
+    assert "1 late" in told
+    ledger = tocsin("alerts", "ledger", "p.yaml").stdout
+    assert tocsin("replay", "p.yaml", "--from", "store", "--ledger").stdout == ledger
+    edit(here / "p.yaml", "pipeline: p", "pipeline: p\nlateness: 1m")
+    assert tocsin("replay", "p.yaml", "--no-store", "--ledger").stdout != ledger
+
+
+@pytest.mark.parametrize("option", [["--no-store"], ["--data", "x.csv"], ["--speed", "1x"]])
+def test_what_the_store_has_admitted_goes_with_no_other_option(here: Path, option: list[str]) -> None:
+    assert tocsin("run", "p.yaml").exit_code == 0
+    assert tocsin("replay", "p.yaml", "--from", "store", *option).exit_code == 2
+    assert tocsin("replay", "p.yaml", "--from", "stone").exit_code == 2
+    assert (here / "p.db").exists()

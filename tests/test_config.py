@@ -191,7 +191,11 @@ def test_a_missing_csv_of_devices_is_told_where_the_file_names_it(tmp_path: Path
         ("rules:", "lateness: 5x\nrules:", "p.yaml:8:11: `lateness`: '5x' is not a duration"),
         ("rules:", "lateness: 5\nrules:", "p.yaml:8:11: `lateness`: expected a duration with its unit"),
         ("rules:", "staleness: 0s\nrules:", "p.yaml:8:12: `staleness`: a duration of zero"),
-        ("rules:", "broker: amqb://u:secret@x\nrules:", "p.yaml:8:9: `broker.url`: there is no broker 'amqb'. Did you mean 'amqp'?"),
+        (
+            "rules:",
+            "broker: amqb://u:secret@x\nrules:",
+            "p.yaml:8:9: `broker.url`: there is no broker 'amqb'. Did you mean 'amqp'?",
+        ),
         ("rules:", "store: a.db\nrules:", "p.yaml:8:8: `store`: 'a.db' is not a URL: expected sqlite:///a.db"),
         ("rules:", "store: mysql://a/b\nrules:", "p.yaml:8:8: `store`: there is no store 'mysql' in this version"),
         ("rules:", "devices: [a]\nrules:", "p.yaml:8:10: `devices`: expected a mapping"),

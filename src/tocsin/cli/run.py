@@ -27,6 +27,14 @@ Data = Annotated[
 NoStore = Annotated[bool, typer.Option("--no-store", help="Leave the store alone.")]
 StoreUrl = Annotated[str | None, typer.Option("--store", help="Put the result there: sqlite:///FILE.")]
 Speed = Annotated[str, typer.Option("--speed", help="1x, 60x or another multiple of real time, or max.")]
+From = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        metavar="WHERE",
+        help="source, or store: what was admitted there, decided once more; nothing is saved.",
+    ),
+]
 Log = Annotated[str, typer.Option("--log", metavar="FORM", help="How events are logged on stderr: console or json.")]
 Ledger = Annotated[bool, typer.Option("--ledger", help="Print the ledger instead of the alerts.")]
 
@@ -114,10 +122,15 @@ def replay(
     pending: Pending = False,
     as_json: AsJson = False,
     ledger: Ledger = False,
+    from_: From = "source",
 ) -> None:
     """Read the whole source from its start, and tell nobody."""
     from tocsin.config import load
 
+    if from_ not in ("source", "store"):
+        raise typer.BadParameter(f"--from takes source or store, not '{from_}'.")
+    if from_ == "store" and (data or no_store or store or speed != "max"):
+        raise typer.BadParameter("--from store decides what the store has admitted: no other option fits beside it.")
     if as_json and ledger:
         raise typer.BadParameter("--json and --ledger exclude each other: one prints alerts, the other transitions.")
     if no_store and store:
@@ -125,7 +138,11 @@ def replay(
     pace = _speed(speed)
     config = load(file)
     url = None if no_store or (data and not store) else _store_url(store) or config.store
-    outcome, found = _replay(config.reading_from(data) if data else config.bounded(), url, pace)
+    outcome, found = (
+        _replay_admitted(config)
+        if from_ == "store"
+        else _replay(config.reading_from(data) if data else config.bounded(), url, pace)
+    )
     if ledger:
         give(move.ledger() for move in found.transitions())
     elif as_json:
@@ -146,6 +163,16 @@ def _replay(config: Config, url: str | None, speed: float | None) -> tuple[Outco
     parts = config.parts()
     with _opened(config, url) as store, closing(parts.source), shown(parts.source) as bar:
         return local.replay(parts, speed=speed, store=store, progress=bar)
+
+
+def _replay_admitted(config: Config) -> tuple[Outcome, MemoryStore]:
+    from tocsin.cli.progress import announce_compiling, shown
+    from tocsin.runners import local
+    from tocsin.stores import open_store
+
+    announce_compiling()
+    with closing(open_store(config.store, config.name, create=False)) as store, shown(None) as bar:
+        return local.replay_admitted(config.rules, config.parts().engine, store, bar)
 
 
 def _opened(config: Config, url: str | None) -> AbstractContextManager[SqlStore | None]:

@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tocsin.checkpoint import resume
 from tocsin.errors import EndOfInput, SetupError
+from tocsin.instant import LONG_AGO
 from tocsin.pipeline import Decider, Pipeline, Saver
 from tocsin.runners.ahead import Ahead, Source
 from tocsin.runners.idle import Idleness
@@ -105,6 +108,36 @@ def replay(
     if store is not None and stop.signal is None:
         store.put(found.moves(), found.rejects)
     return Outcome(pipeline.decider.stats, stop.signal), found
+
+
+def replay_admitted(
+    rules: Sequence[Rule], engine: Engine, store: SqlStore, progress: Progress | None = None
+) -> tuple[Outcome, MemoryStore]:
+    """What the store has admitted, decided once more: it gives the ledger of the run that admitted it."""
+    found, reached = MemoryStore(), _Reached()
+    decider = Decider(rules, engine, reached, found)
+    batches, end = store.admitted(engine.series)
+    with Stop() as stop:
+        for batch in batches:
+            if stop.asked():
+                break
+            reached.newest = int(batch.time[-1])
+            reached.value = min(reached.newest, end)
+            decider.decide(batch, np.zeros(len(batch), np.uint8))
+            if progress is not None:
+                progress(decider.stats)
+        else:
+            reached.value = end
+            decider.catch_up()
+    return Outcome(decider.stats, stop.signal), found
+
+
+@dataclass(slots=True)
+class _Reached:
+    """The clock of readings that come in order of time."""
+
+    value: int = LONG_AGO
+    newest: int = LONG_AGO
 
 
 def _drive(

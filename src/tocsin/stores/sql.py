@@ -17,14 +17,16 @@ from sqlalchemy import Connection, func, insert, select
 
 from tocsin.alert import Alert, Transition
 from tocsin.errors import SetupError, StoreError
+from tocsin.instant import LONG_AGO
 from tocsin.record import Reject
 from tocsin.stores import DeadLetter, Life, sqlite
 from tocsin.stores.rows import alert_of, dead_letter_row, execute_many, transition_of
+from tocsin.stores.series_rows import SeriesRows
 from tocsin.stores.tables import VERSION, about, alerts, checkpoints, dead_letters, metadata, transitions
 
 if TYPE_CHECKING:
     from tocsin.moves import RuleMoves
-    from tocsin.reading import Series
+    from tocsin.reading import Batch, Series
     from tocsin.stores.writer import Writer
 
 NEVER_FIRED = ("pending", "inactive")
@@ -45,6 +47,23 @@ class SqlStore:
         from tocsin.stores.writer import Writer
 
         return Writer(self.url, sqlite.immediate(self._engine), self.pipeline, series)
+
+    def admitted(self, series: Series) -> tuple[Iterator[Batch], int]:
+        """(accepted readings in order of time, how far event time had come): all that the ledger follows from.
+
+        The order in which they were admitted is no part of it, since each instant is decided once, when all of its
+        readings are in; and those that came too late for theirs are not among them.
+        """
+        rows = SeriesRows(series)
+        with self._looking() as connection:
+            rows.load(connection)
+            reached = connection.execute(select(checkpoints.c.watermark)).scalar()
+        return self._admitted(rows), LONG_AGO if reached is None else int(reached)
+
+    def _admitted(self, rows: SeriesRows) -> Iterator[Batch]:
+        with self._looking() as connection:
+            for found in sqlite.stream_readings(connection):
+                yield rows.batch(found["series"], found["time"], found["value"])
 
     def put(self, moves: Iterable[RuleMoves], rejects: Iterable[Reject] = ()) -> None:
         """Put in what a replay found, by identity: what is there already is replaced, so twice is once.

@@ -30,6 +30,10 @@ PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "cache_size = -65536")
 ROWS = 300
 """Readings in one INSERT: more gains nothing, and the oldest SQLite allows 999 parameters."""
 
+PART = 100_000
+"""Readings that are read at a time when all are."""
+READING = [("series", np.int64), ("time", np.int64), ("value", np.float64)]
+
 REBUILD = """SELECT r.series, r.time, r.value FROM series s CROSS JOIN readings r ON r.series = s.id
     WHERE r.time >= coalesce((SELECT max(p.time) FROM readings p WHERE p.series = s.id AND p.time < ?1), ?1)"""
 """One seek a series for the newest before, and one for the run; CROSS JOIN, because SQLite then takes the series first."""
@@ -134,7 +138,14 @@ def insert_flagged(connection: sqlalchemy.Connection, rows: Sequence[tuple[int, 
 def read_readings(connection: sqlalchemy.Connection, since: int) -> npt.NDArray[np.void]:
     """Of each series the readings from an instant on, and the newest before: the columns series, time and value."""
     found = connection.connection.cursor().execute(REBUILD, (since,))
-    return np.fromiter(found, [("series", np.int64), ("time", np.int64), ("value", np.float64)])
+    return np.fromiter(found, READING)
+
+
+def stream_readings(connection: sqlalchemy.Connection) -> Iterator[npt.NDArray[np.void]]:
+    """Every reading in order of time, a part at a time, with the same columns."""
+    found = connection.connection.cursor().execute("SELECT series, time, value FROM readings ORDER BY time")
+    while rows := found.fetchmany(PART):
+        yield np.array(rows, READING)
 
 
 def _path(url: str) -> Path:
