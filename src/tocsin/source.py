@@ -70,6 +70,10 @@ class DecodingSource:
             return None
         return replace(self._decoder.decode(records[0]), line_of=partial(self._line_of, records[0].place))
 
+    def decode(self, record: Record) -> Decoded:
+        """What a record of this file holds; the file was opened, so that its header is known."""
+        return self._decoder.decode(record)
+
     def close(self) -> None:
         """Let go of the file; a poll that waits ends."""
         self._source.close()

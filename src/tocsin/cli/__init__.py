@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from tocsin import __version__
-from tocsin.cli import before, look, play, run
+from tocsin.cli import before, letters, look, play, run
 from tocsin.cli.status import Commands
 
 __all__ = ["app", "main"]
@@ -42,8 +42,10 @@ alerts.command("list")(look.alerts_list)
 alerts.command("show")(look.alerts_show)
 alerts.command("ledger")(look.alerts_ledger)
 app.add_typer(dead_letters, name="dead-letters")
-dead_letters.command("list")(look.dead_letters_list)
-dead_letters.command("show")(look.dead_letters_show)
+dead_letters.command("list")(letters.dead_letters_list)
+dead_letters.command("show")(letters.dead_letters_show)
+dead_letters.command("requeue")(letters.dead_letters_requeue)
+dead_letters.command("drop")(letters.dead_letters_drop)
 app.command()(play.simulate)
 app.command()(play.demo)
 

@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from tocsin.alert import Alert, Transition
 from tocsin.errors import SetupError, StoreError
@@ -129,6 +129,12 @@ class SqlStore:
         with self._looking() as connection:
             rows = connection.execute(select(dead_letters).order_by(dead_letters.c.id))
             return [DeadLetter(row.id, row.data, json.loads(row.place), row.reason) for row in rows]
+
+    def drop_dead_letters(self, numbers: Iterable[int]) -> None:
+        """Let go of these."""
+        with sqlite.explained(self.url, SetupError), sqlite.immediate(self._engine).begin() as connection:
+            rows = [(number,) for number in numbers]
+            execute_many(connection, delete(dead_letters).where(dead_letters.c.id == bindparam("number")), rows)
 
     def counts(self) -> dict[str, int]:
         """How many rows each table has."""

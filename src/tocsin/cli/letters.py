@@ -1,0 +1,106 @@
+"""Commands for what could not be read: look at it, send it once more, or let go of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tocsin.cli.arguments import AsJson, Number, PipelineFile
+from tocsin.cli.look import opened
+from tocsin.cli.terminal import give, give_rows, say, several
+from tocsin.errors import SetupError
+
+if TYPE_CHECKING:
+    from tocsin.stores import DeadLetter
+    from tocsin.stores.sql import SqlStore
+
+Numbers = Annotated[
+    list[int] | None, typer.Argument(metavar="NUMBER…", help="Their numbers in the list.", show_default=False)
+]
+All = Annotated[bool, typer.Option("--all", help="All of them.")]
+
+
+def dead_letters_list(file: PipelineFile, as_json: AsJson = False) -> None:
+    """List the lines that could not be read: number, place and reason."""
+    with opened(file) as store:
+        found = store.dead_letters()
+    if as_json:
+        give(json.dumps({"id": one.id, **_plain(one.place), "reason": one.reason}, ensure_ascii=False) for one in found)
+    elif found:
+        give_rows(("number", "place", "reason"), [(str(one.id), _where(one.place), one.reason) for one in found])
+        say(f"`tocsin dead-letters show {file} NUMBER` shows one as it came.")
+    else:
+        say("There are no dead letters in the store.")
+
+
+def dead_letters_show(file: PipelineFile, number: Number) -> None:
+    """Show a line that could not be read: place and reason on stderr, its bytes as they came on stdout."""
+    with opened(file) as store:
+        (found,) = _chosen(store, file, [number], False)
+    say(f"{_where(found.place)}: {found.reason}")
+    sys.stdout.flush()
+    sys.stdout.buffer.write(found.data if found.data.endswith(b"\n") else found.data + b"\n")
+
+
+def dead_letters_requeue(file: PipelineFile, numbers: Numbers = None, every: All = False) -> None:
+    """Read dead letters once more, as the file reads them now, and send them the way of every reading."""
+    from tocsin.cli.progress import announce_compiling
+    from tocsin.config import load
+    from tocsin.runners import requeue
+    from tocsin.runners.stop import Stop
+
+    config = load(file)
+    announce_compiling()
+    with opened(file) as store:
+        letters = _chosen(store, file, numbers, every)
+        if config.direct:
+            parts = config.parts()
+            parts.source.open()
+            done = requeue.requeue_directly(letters, parts, store)
+        else:
+            publishing = config.publishing()
+            publishing.source.open()
+            with Stop() as stop:
+                done = requeue.requeue_through(letters, publishing, stop.asked)
+        store.drop_dead_letters(done.letters)
+    say(
+        f"{several(len(done.letters), 'dead letter', 'dead letters')} requeued, {several(done.readings, 'reading', 'readings')}"
+    )
+    if done.late:
+        say(f"{several(done.late, 'reading', 'readings')} lay behind the watermark: stored as late, seen by no rule")
+    if done.late is None and done.readings:
+        say("What lies behind the watermark by now is stored as late, and seen by no rule.")
+    if len(done.letters) < len(letters):
+        say(f"{len(letters) - len(done.letters):,} still cannot be read and stay: `tocsin dead-letters list {file}`")
+
+
+def dead_letters_drop(file: PipelineFile, numbers: Numbers = None, every: All = False) -> None:
+    """Let go of dead letters for good."""
+    with opened(file) as store:
+        letters = _chosen(store, file, numbers, every)
+        store.drop_dead_letters(letter.id for letter in letters)
+    say(f"{several(len(letters), 'dead letter', 'dead letters')} dropped")
+
+
+def _chosen(store: SqlStore, file: Path, numbers: list[int] | None, every: bool) -> list[DeadLetter]:
+    if bool(numbers) == every:
+        raise typer.BadParameter("name the numbers of some, or --all.")
+    found = {letter.id: letter for letter in store.dead_letters()}
+    missing = [number for number in numbers or () if number not in found]
+    if missing:
+        raise SetupError(f"there is no dead letter {missing[0]}: `tocsin dead-letters list {file}` lists all")
+    return list(found.values()) if every else [found[number] for number in dict.fromkeys(numbers or ())]
+
+
+def _plain(place: dict[str, Any]) -> dict[str, Any]:
+    return place if "broker" in place else {name: place[name] for name in ("file", "line") if name in place}
+
+
+def _where(place: dict[str, Any]) -> str:
+    if "broker" not in place:
+        return ":".join(str(value) for value in _plain(place).values())
+    return " ".join(f"{name} {value}" for name, value in place.items() if name != "broker")

@@ -1,0 +1,112 @@
+"""Dead letters once more: read again, as the pipeline file reads them now, and sent the way of every reading.
+
+What still cannot be read stays where it is.  What lies behind the watermark by now is stored as late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tocsin.checkpoint import resume
+from tocsin.codecs.readings import Decoder
+from tocsin.errors import EndOfInput
+from tocsin.message import Message
+from tocsin.reading import Batch, Flag, Series
+from tocsin.record import Decoded, Position, Record
+from tocsin.runners.local import Parts, refuse_second
+from tocsin.runners.publish import Publishing, publish
+
+if TYPE_CHECKING:
+    from tocsin.source import DecodingSource
+    from tocsin.stores import DeadLetter
+    from tocsin.stores.sql import SqlStore
+
+
+@dataclass(frozen=True, slots=True)
+class Requeued:
+    """What became of dead letters: those that were read, how many readings they held, and how many of these were late.
+
+    `late` is None where a consumer elsewhere decides that.
+    """
+
+    letters: list[int]
+    readings: int
+    late: int | None
+
+
+def read_again(
+    letters: Sequence[DeadLetter], source: DecodingSource, series: Series
+) -> tuple[list[int], list[Decoded]]:
+    """(numbers of the letters that can be read now, what they hold)."""
+    messages = Decoder(series)
+    numbers, found = [], []
+    for letter in letters:
+        if "broker" in letter.place:
+            held = messages.decode([Message(letter.data)])
+            decoded = Decoded(held.batch, [reject for _, reject in held.rejects], {})
+        else:
+            place = {"offset": 1, "earlier": 0, **letter.place}  # not the file's first line, so no header
+            decoded = source.decode(Record(letter.data, place, place))
+        if not decoded.rejects:
+            numbers.append(letter.id)
+            found.append(decoded)
+    return numbers, found
+
+
+def requeue_directly(letters: Sequence[DeadLetter], parts: Parts, store: SqlStore) -> Requeued:
+    """Into the engine of a pipeline without a broker, as a step of its own."""
+    writer = store.writer(parts.engine.series)
+    try:
+        pipeline = parts.pipeline(writer)
+        refuse_second(writer)
+        start = resume(writer, parts.rules, parts.engine)
+        parts.watermark.newest = start.newest
+        parts.watermark.advance(start.watermark)
+        pipeline.decider.position, pipeline.decider.counted = start.position, start.counted
+        numbers, found = read_again(letters, parts.source, parts.engine.series)  # type: ignore[arg-type]
+        if not found:
+            return Requeued([], 0, 0)
+        batch = Batch.join([part.batch for part in found])
+        flags = parts.watermark.admit(batch)
+        pipeline.decider.decide(batch, flags)
+    finally:
+        writer.close()
+        parts.source.close()
+    return Requeued(numbers, len(batch), int((flags == Flag.LATE).sum()))
+
+
+def requeue_through(letters: Sequence[DeadLetter], parts: Publishing, stopped: Callable[[], bool]) -> Requeued:
+    """To the broker, as a producer of their own."""
+    try:
+        numbers, found = read_again(letters, parts.source, parts.series)  # type: ignore[arg-type]
+    finally:
+        parts.source.close()
+    if not found:
+        return Requeued([], 0, None)
+    journal = parts.journal if parts.embedded else parts.journal.with_suffix(".requeue")
+    published = publish(replace(parts, name=f"{parts.name}-requeue", source=_Given(found), journal=journal), stopped)
+    return Requeued(numbers, published.readings, None)
+
+
+class _Given:
+    """A source of what is there already."""
+
+    bounded = True
+
+    def __init__(self, decoded: Iterable[Decoded]) -> None:
+        self._decoded = iter(decoded)
+
+    def open(self, position: Position | None = None) -> None:
+        """There is nothing to open."""
+
+    def poll(self, timeout: float = 0.0) -> Decoded | None:  # noqa: ARG002
+        """The next one."""
+        found = next(self._decoded, None)
+        if found is None:
+            raise EndOfInput("that was all")
+        return found
+
+    def close(self) -> None:
+        """There is nothing to close."""

@@ -1,0 +1,77 @@
+"""What could not be read: listed, shown, sent once more, dropped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from commands import edit, tocsin
+
+HOT = "2024-01-01T00:02:00Z,b,hot"
+
+
+@pytest.fixture(params=["", "broker: journal\n"], ids=["direct", "journal"])
+def carried(here: Path, request: pytest.FixtureRequest) -> Path:
+    """The pipeline after a run, with and without a broker: one line could not be read."""
+    edit(here / "p.yaml", "rules:", f"{request.param}rules:")
+    assert tocsin("run", "p.yaml").exit_code == 0
+    return here
+
+
+def listed() -> list[dict[str, object]]:
+    return [json.loads(line) for line in tocsin("dead-letters", "list", "p.yaml", "--json").stdout.splitlines()]
+
+
+@pytest.mark.usefixtures("carried")
+def test_a_line_that_could_not_be_read_has_its_place_also_behind_a_broker() -> None:
+    (letter,) = listed()
+    assert (letter["file"], letter["line"]) == ("readings.csv", 5)
+    assert tocsin("dead-letters", "show", "p.yaml", "1").stdout == HOT + "\n"
+
+
+@pytest.mark.usefixtures("carried")
+def test_what_still_cannot_be_read_stays() -> None:
+    found = tocsin("dead-letters", "requeue", "p.yaml", "--all")
+    assert found.exit_code == 0
+    assert "0 dead letters requeued" in found.stderr
+    assert "1 still cannot be read" in found.stderr
+    assert len(listed()) == 1
+
+
+def test_once_the_file_is_mended_it_is_sent_and_gone(carried: Path) -> None:
+    """The watermark is past 00:02 by then, so the reading is stored as late."""
+    edit(carried / "p.yaml", "device: device,", "device: device, missing: [warm],")
+    store_line(carried, b"2024-01-01T00:02:00Z,b,55")
+    ledger = tocsin("alerts", "ledger", "p.yaml").stdout
+    found = tocsin("dead-letters", "requeue", "p.yaml", "1")
+    assert found.exit_code == 0, found.stderr
+    assert "1 dead letter requeued, 1 reading" in found.stderr
+    assert listed() == []
+    told = found.stderr if "broker" not in (carried / "p.yaml").read_text() else tocsin("run", "p.yaml").stderr
+    assert "1 reading lay behind the watermark" in told or "1 late" in told
+    assert tocsin("alerts", "ledger", "p.yaml").stdout == ledger
+
+
+def store_line(folder: Path, data: bytes) -> None:
+    """As if the line had been this one, and the reader of then had not known how to read it."""
+    import sqlite3
+
+    with sqlite3.connect(folder / "p.db") as connection:
+        connection.execute("UPDATE dead_letters SET data = ?", (data,))
+
+
+@pytest.mark.usefixtures("carried")
+def test_dropped_it_is_gone_for_good() -> None:
+    assert tocsin("dead-letters", "drop", "p.yaml", "1").exit_code == 0
+    assert listed() == []
+
+
+@pytest.mark.usefixtures("carried")
+@pytest.mark.parametrize("command", ["requeue", "drop"])
+def test_which_ones_must_be_said(command: str) -> None:
+    assert tocsin("dead-letters", command, "p.yaml").exit_code == 2
+    assert tocsin("dead-letters", command, "p.yaml", "1", "--all").exit_code == 2
+    assert tocsin("dead-letters", command, "p.yaml", "7").exit_code == 78
+    assert len(listed()) == 1
