@@ -39,7 +39,8 @@ SEEN = 256
 """How many bytes before the offset tell whether a file is still the one that was read."""
 
 _GZ = b"\x1f\x8b"
-_PAUSE = 0.05
+_PAUSE = 0.005, 0.05
+"""Seconds between two looks at a file that is followed: while it grows, and when nothing has come for a while."""
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
@@ -75,7 +76,7 @@ class Source:
         self._file: _File | None = None
         self._pending, self._seen = b"", b""
         self._offset, self._line, self._earlier, self._quiet = 0, 1, 0, 0
-        self._changed = 0
+        self._changed, self._unchanged = 0, 0.0
         self.head = b""
         """How the file begins, as far as it is there: HEAD bytes, or at least its first line."""
 
@@ -106,11 +107,15 @@ class Source:
         waited = 0.0
         while not self._closing.is_set():
             if record := self._next(max_bytes):
+                self._unchanged = 0.0
                 return [record]
             if waited >= timeout:
                 return []
-            self._closing.wait(_PAUSE)
-            waited += _PAUSE
+            # A file that was rotated is given the long pause: a program may still write to it.
+            pause = _PAUSE[0] if self._unchanged < 1 and not self._quiet else _PAUSE[1]
+            self._closing.wait(pause)
+            waited += pause
+            self._unchanged += pause
         return []
 
     def close(self) -> None:

@@ -32,6 +32,8 @@ FORMAT = "1"
 """Raised when the tables change, so that a program never writes into a file that it does not know."""
 PAUSE = 0.002, 0.02
 """Seconds between two looks for new messages: soon after the last one, and when nothing has come for a while."""
+LARGE = 4 << 20
+"""Bytes after which a read takes no further message, so that memory does not follow the backlog."""
 PAGE = 1_000
 """Messages that go in one statement at most when old ones are let go."""
 
@@ -99,15 +101,22 @@ class Journal:
         return Producer(self, name, own, epoch, json.loads(state), numbers)
 
     def read(self, after: int, most: int) -> list[Message]:
-        """The messages after a position, in order."""
+        """The messages after a position, in order; fewer where they are large."""
+        found: list[Message] = []
+        size = 0
         with self._explained(StoreError):
-            rows = self._connection.execute(SELECT, (after, most)).fetchall()
-        return [
-            Message(
-                body, partition, content_type, producer, seq, kind, watermark, version, key, "", None, arrival, place
-            )
-            for place, partition, content_type, producer, seq, kind, watermark, version, key, arrival, body in rows
-        ]
+            for place, *columns, arrival, body in self._connection.execute(SELECT, (after, most)):
+                partition, content_type, producer, seq, kind, watermark, version, key = columns
+                found.append(
+                    Message(
+                        body, partition, content_type, producer, seq, kind, watermark, version, key, "", None, arrival,
+                        place,
+                    )
+                )  # fmt: skip
+                size += len(body)
+                if size > LARGE:
+                    break
+        return found
 
     def span(self) -> tuple[int, int]:
         """(the position before the oldest message, that of the newest): equal where there is none."""
@@ -264,7 +273,7 @@ class Source:
             if self._position is not None and not self._paused:
                 changes = self._journal.changes()
                 found = self._journal.read(self._position, max_messages) if changes != self._changes else []
-                if len(found) < max_messages:
+                if not found:
                     self._changes = changes
                 if found:
                     self._position, self._quiet = found[-1].position, 0.0

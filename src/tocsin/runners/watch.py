@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 POLL = 5_000
 """Messages in one poll at most, and readings, roughly, after which a group is closed."""
+LARGE = 4 << 20
+"""Bytes of messages after which a group is closed."""
 TOGETHER = 0.02
 """Seconds for which messages are gathered, so that they are saved in one transaction."""
 STAND_BY = 0.25
@@ -133,7 +135,7 @@ class Watcher:
         if not found:
             return found
         deadline = time.monotonic() + TOGETHER
-        while len(found) < POLL and (left := deadline - time.monotonic()) > 0:
+        while _fits(found) and (left := deadline - time.monotonic()) > 0:
             more = self._source.poll(POLL - len(found), left).messages
             if not more:
                 break
@@ -152,6 +154,11 @@ class Watcher:
                 f"this store was filled from {where}, not from {broker.identity}: what was read there would be counted again, "
                 "or be missed. Take a new store, or put the old `broker:` back"
             )
+
+
+def _fits(messages: Sequence[Message]) -> bool:
+    """Whether a transaction should take more."""
+    return len(messages) < POLL and sum(len(message.body) for message in messages) < LARGE
 
 
 def _stand_by(writer: Writer, stopped: Callable[[], bool]) -> None:
