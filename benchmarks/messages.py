@@ -1,4 +1,4 @@
-"""Messages of a broker to readings, by kind of body; beside it what `json.loads` alone takes for the same bytes.
+"""Messages of a broker, and InfluxDB's line protocol, to readings; beside it `json.loads` alone over the same bytes.
 
     python benchmarks/messages.py [--readings 50_000] [--devices 1_000] [--runs 9]
 
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from tocsin.codecs.line_protocol import Lines
 from tocsin.codecs.readings import Decoder, to_arrow, to_json
 from tocsin.message import ARROW, JSON, Message
 from tocsin.reading import Batch, Series
@@ -59,6 +60,13 @@ def decoded(messages: Sequence[bytes], content_type: str, poll: int) -> Callable
     return lambda: [decoder.decode(one) for one in polls]
 
 
+def line_protocol(batch: Batch) -> bytes:
+    """The same readings as lines."""
+    names = [batch.series.devices[place] for place in batch.series.device[batch.code].tolist()]
+    rows = zip(names, batch.value.tolist(), batch.time.tolist(), strict=True)
+    return "\n".join(f"temp,device={name} f={value} {when}" for name, value, when in rows).encode()
+
+
 def cases(count: int, devices: int) -> Iterator[tuple[str, list[bytes], str, int]]:
     """What is measured: its name, the messages, their content type, and how many come at once."""
     for told, labels in (("", {}), (", two labels", {"site": "north", "kind": "probe"})):
@@ -85,6 +93,9 @@ def main() -> None:
             plain = f"{loads / 1e6:.2f}"
         print(f"{name:32} {own / 1e6:>12.2f} {plain:>15}", flush=True)
     batch = readings(options.readings, options.devices, {})
+    lines, reader = line_protocol(batch), Lines(Series())
+    own = rate(options.readings, options.runs, lambda: reader.read(lines))
+    print(f"{'line protocol, a field a line':32} {own / 1e6:>12.2f}", flush=True)
     for name, encode in (("to_json", to_json), ("to_arrow", to_arrow)):
         written = rate(options.readings, options.runs, lambda it=encode: bodies(batch, ARRAY, it))
         print(f"{name + f', {ARRAY} readings':32} {written / 1e6:>12.2f}", flush=True)

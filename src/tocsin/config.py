@@ -36,7 +36,8 @@ class Config:
     """One pipeline as its file describes it; paths are absolute or relative to here, times nanoseconds.
 
     `metrics` are those that the source can give, None where a column names them, `labels` those that a
-    reading can have.  `direct` says that no broker is named: `run` then reads the source itself.
+    reading can have, None where each line names its own.  `direct` says that no broker is named: `run` then
+    reads the source itself.
     """
 
     file: Path
@@ -53,7 +54,7 @@ class Config:
     devices: dict[str, dict[str, str]]
     notify: list[dict[str, Any]]
     metrics: frozenset[str] | None
-    labels: frozenset[str]
+    labels: frozenset[str] | None
     transport: Transport
     direct: bool
 

@@ -19,6 +19,7 @@ from tocsin.codecs import (
     CsvSettings,
     JsonLinesSettings,
     JsonSettings,
+    LineProtocolSettings,
     NumbersSettings,
     TimeSettings,
     format_of,
@@ -39,6 +40,9 @@ ONLY_IN = {
     "time": ROWS,
     "readings": ROWS,
     "value": ROWS,
+    "metric": (*ROWS, "numbers"),
+    "labels": (*ROWS, "numbers"),
+    "precision": ("line_protocol",),
     "start": ("numbers",),
     "every": ("numbers",),
 }
@@ -58,11 +62,15 @@ def codec_settings(source: Source, document: Document) -> CodecSettings | None:
     try:
         form = source.format or _format_of(source.file)
         misplaced = [
-            _misplaced(key, form) for key in ONLY_IN if getattr(source, key) is not None and form not in ONLY_IN[key]
+            _misplaced(key, form)
+            for key in ONLY_IN
+            if getattr(source, key) not in (None, {}) and form not in ONLY_IN[key]
         ]
         if misplaced:
             document.errors.extend(_placed(mistake, document) for mistake in misplaced)
             return None
+        if form == "line_protocol":
+            return _line_protocol(source)
         return _numbers(source) if form == "numbers" else _rows(source, form)
     except _Mistake as mistake:
         document.errors.append(_placed(mistake, document))
@@ -70,7 +78,9 @@ def codec_settings(source: Source, document: Document) -> CodecSettings | None:
 
 
 def metrics_given(codec: CodecSettings) -> frozenset[str] | None:
-    """The metrics that the source can give; None where a column names them."""
+    """The metrics that the source can give; None where a column, or each line, names them."""
+    if isinstance(codec, LineProtocolSettings):
+        return None
     if isinstance(codec, NumbersSettings):
         return frozenset({codec.metric})
     named = [cell.metric for cell in codec.cells]
@@ -82,11 +92,15 @@ def devices_given(codec: CodecSettings) -> list[str]:
     """The devices that the file itself names; those that a column names are not known."""
     if isinstance(codec, NumbersSettings):
         return [codec.device]
+    if isinstance(codec, LineProtocolSettings):
+        return []
     return [cell.device.value for cell in codec.cells if isinstance(cell.device, Constant)]
 
 
-def labels_given(codec: CodecSettings, devices: Mapping[str, Mapping[str, str]]) -> frozenset[str]:
-    """The labels that a reading can have, its device among them."""
+def labels_given(codec: CodecSettings, devices: Mapping[str, Mapping[str, str]]) -> frozenset[str] | None:
+    """The labels that a reading can have, its device among them; None where each line names its own."""
+    if isinstance(codec, LineProtocolSettings):
+        return None
     pairs = (
         codec.labels if isinstance(codec, NumbersSettings) else [pair for cell in codec.cells for pair in cell.labels]
     )
@@ -142,7 +156,8 @@ def _format_of(file: str) -> str:
     form = format_of(file)
     if form is None:
         raise _Mistake(
-            f"the format cannot be told from the name '{file}': add `format:` csv, json, json_lines or numbers", "file"
+            f"the format cannot be told from the name '{file}': add `format:` csv, json, json_lines, line_protocol or numbers",
+            "file",
         )
     return form
 
@@ -157,6 +172,7 @@ def _placed(mistake: _Mistake, document: Document) -> ConfigError:
 
 
 def _numbers(source: Source) -> NumbersSettings:
+    _check_sort(source)
     metric = _needed(source.metric, "metric", "bpm")
     if metric.constant is None:
         raise _Mistake("one number a line has no columns: name the metric itself", "metric")
@@ -167,6 +183,13 @@ def _numbers(source: Source) -> NumbersSettings:
         metric=metric.constant,
         labels=tuple(sorted((label, _itself(value, "labels", label)) for label, value in source.labels.items())),
     )
+
+
+def _line_protocol(source: Source) -> CodecSettings:
+    _check_sort(source)
+    if source.device is not None and source.device.column is None:
+        raise _Mistake("name the tag that tells the device, as in device: host", "device")
+    return LineProtocolSettings(source.precision or "ns", source.device.column if source.device else None)
 
 
 def _needed(value: T | None, key: str, example: str) -> T:
@@ -183,9 +206,13 @@ def _itself(named: ColumnShape, *steps: str) -> str:
     return text
 
 
-def _rows(source: Source, form: str) -> CodecSettings:
+def _check_sort(source: Source) -> None:
     if source.sort and source.follow:
         raise _Mistake("a file that is followed never ends, so it cannot be sorted: keep `sort` or `follow`", "sort")
+
+
+def _rows(source: Source, form: str) -> CodecSettings:
+    _check_sort(source)
     time, cells = _time(_needed(source.time, "time", "ts")), _cells(source)
     if form == "csv":
         usual = "\t" if source.file.lower().removesuffix(".gz").endswith(".tsv") else ","

@@ -93,7 +93,7 @@ class Source(Part):
     """Where readings come from, and how to read them."""
 
     file: str = Field(min_length=1, description="File of readings, relative to this file; .gz is unpacked.")
-    format: Literal["csv", "json", "json_lines", "numbers"] | None = Field(
+    format: Literal["csv", "json", "json_lines", "line_protocol", "numbers"] | None = Field(
         None, description="Told by the file's name when unsaid."
     )
     follow: bool = Field(False, description="Go on with what is appended, through rotation and truncation.")
@@ -112,6 +112,9 @@ class Source(Part):
     metric: MetricName | None = Field(None, description="The metric, or {column: COLUMN}; for rows with one reading.")
     value: Text | None = Field(None, description="Column of the value; for rows with one reading.")
     start: Instant | None = Field(None, description="Time of the first number; for format numbers.")
+    precision: Literal["ns", "us", "ms", "s"] | None = Field(
+        None, description="The unit of times in line protocol; ns when unsaid."
+    )
     every: PositiveDuration | None = Field(None, description="From one number to the next; for format numbers.")
 
 

@@ -17,13 +17,13 @@ _WORD = re.compile(r"\{\{[-+]?\s*([^\W\d][\w:.]*|[$.][\w:.]+)")
 
 
 def unknown_words(
-    rules: Mapping[int, Rule], metrics: frozenset[str] | None, labels: frozenset[str], document: Document
+    rules: Mapping[int, Rule], metrics: frozenset[str] | None, labels: frozenset[str] | None, document: Document
 ) -> Iterator[ConfigError]:
-    """Metrics and labels that the rules name and the source never gives."""
+    """Metrics and labels that the rules name and the source never gives; None where it may give any."""
     for number, rule in rules.items():
         who = f"rule '{rule.name}': " if rule.name else f"rule number {number + 1}: "
         for place, label in enumerate(rule.by):
-            if label not in labels:
+            if labels is not None and label not in labels:
                 steps = ("rules", number, "by", place)
                 yield ConfigError(who + _unknown("label", label, labels), document.place(steps))
         for tree, text, begin in rule.written():
@@ -31,20 +31,21 @@ def unknown_words(
                 yield mistake(who + message, text, at, begin)
         for name, text in rule.annotations.items():
             begin = document.place(("rules", number, "annotations", name))
-            for at, message in _unknown_in_text(text, {*OF_ALERT, *rule.labels, *labels}):
+            known = None if labels is None else {*OF_ALERT, *rule.labels, *labels}
+            for at, message in _unknown_in_text(text, known) if known is not None else ():
                 yield mistake(f"{who}annotations: {message}", text, at, begin)
 
 
-def _unknown_in(tree: Node, metrics: frozenset[str] | None, labels: frozenset[str]) -> Iterator[tuple[int, str]]:
+def _unknown_in(tree: Node, metrics: frozenset[str] | None, labels: frozenset[str] | None) -> Iterator[tuple[int, str]]:
     for piece in walk(tree):
-        if isinstance(piece, Limit) and piece.label not in labels and piece.default is None:
+        if labels is not None and isinstance(piece, Limit) and piece.label not in labels and piece.default is None:
             yield piece.at, _unknown("label", piece.label, labels)
         if isinstance(piece, Newest | Call):
             selector = piece.selector
             if metrics is not None and selector.metric not in metrics:
                 yield selector.at, _unknown("metric", selector.metric, metrics)
             for matcher in selector.matchers:
-                if matcher.label not in labels:
+                if labels is not None and matcher.label not in labels:
                     yield selector.at, _unknown("label", matcher.label, labels)
 
 
@@ -77,12 +78,12 @@ def bad_limits(
                 yield ConfigError(message, document.place(("devices", device, label)) or document.place(("devices",)))
 
 
-def useless_limits(rules: Iterable[Rule], labels: frozenset[str]) -> Iterator[str]:
+def useless_limits(rules: Iterable[Rule], labels: frozenset[str] | None) -> Iterator[str]:
     """Limits that no device has, so that each gets the default."""
     for rule in rules:
         for tree, text, begin in rule.written():
             for piece in walk(tree):
-                if isinstance(piece, Limit) and piece.label not in labels:
+                if labels is not None and isinstance(piece, Limit) and piece.label not in labels:
                     message = (
                         f"rule '{rule.name}': no device has the label '{piece.label}': each gets {piece.default:g}"
                     )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 TIME_FORMATS = ("iso8601", "unix_s", "unix_ms", "unix_us", "unix_ns")
 """The named formats of time; any other format is a strptime pattern and has a `%`."""
 
+Precision = Literal["ns", "us", "ms", "s"]
 Ambiguous = Literal["reject", "earlier", "later"]
 
 
@@ -126,7 +127,16 @@ class NumbersSettings:
     labels: tuple[tuple[str, str], ...] = ()
 
 
-CodecSettings = CsvSettings | JsonLinesSettings | JsonSettings | NumbersSettings
+@dataclass(frozen=True, slots=True)
+class LineProtocolSettings:
+    """InfluxDB line protocol: `device` is the tag that names the device, by itself `device` or `host`."""
+
+    codec: ClassVar[str] = "line_protocol"
+    precision: Precision = "ns"
+    device: str | None = None
+
+
+CodecSettings = CsvSettings | JsonLinesSettings | JsonSettings | NumbersSettings | LineProtocolSettings
 
 
 class Decoder(Protocol):
@@ -188,6 +198,7 @@ SUFFIXES = {
     ".jsonl": "json_lines",
     ".ndjson": "json_lines",
     ".json_lines": "json_lines",
+    ".lp": "line_protocol",
 }
 
 
