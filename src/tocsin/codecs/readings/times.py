@@ -11,6 +11,7 @@ from tocsin.reading import Times
 NEAR_1970 = 10**17
 """An integer nearer to 1970 than this (three years) counts no nanoseconds, but something longer."""
 
+_SHOWN = 80
 _EXAMPLE = "expected ISO 8601 with a zone, as in 2024-01-31T12:00:00Z, or an integer of nanoseconds since 1970"
 
 
@@ -46,6 +47,7 @@ def why(time: object) -> str:
 
 def _why_text(time: str) -> str:
     times, local, states = iso(pa.array([time]))
+    time = time[:_SHOWN]
     if states[0] != READ:
         return f"'time' '{time}' cannot be read: {_EXAMPLE}"
     if local[0]:

@@ -1,0 +1,241 @@
+"""What is answered to a request: who may post, how much, and what became of it.
+
+Bodies are read by the event loop, which never waits for anything else; all that takes time (unpacking, decoding, making
+durable) is done by one worker thread, one post after the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import zlib
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import time_ns
+from typing import Any, NamedTuple
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from tocsin.errors import RetryLater, RunError
+from tocsin.message import LINE_PROTOCOL
+
+SHOWN = 100
+"""So many bad lines are named in an answer; the rest is counted."""
+LONGEST = 500
+"""So much of a reason is told: it may show what stands there, and that is the client's own."""
+BODIES = 8
+"""So many times the largest body may wait in memory altogether."""
+
+PRECISIONS = {"ns": "ns", "n": "ns", "us": "us", "u": "us", "ms": "ms", "s": "s", "m": "m", "h": "h"}
+"""How InfluxDB's second and first API call the units of time."""
+
+
+class Post(NamedTuple):
+    """Readings as they were posted."""
+
+    body: bytes
+    content_type: str
+    precision: str = "ns"
+    key: str | None = None
+    arrival: int = 0
+
+
+class Bad(NamedTuple):
+    """What in a post could not be read: its place (`line` or `element`; empty for all of it) and why."""
+
+    place: dict[str, int]
+    reason: str
+
+
+class Taken(NamedTuple):
+    """What became of a post: how many readings are durable now, and what is not among them."""
+
+    readings: int
+    bad: list[Bad]
+
+
+Receive = Callable[[Post], Taken]
+
+
+class Refused(Exception):
+    """A request that is not let in; its answer."""
+
+    def __init__(self, status: int, code: str, message: str, **headers: str) -> None:
+        super().__init__(message)
+        self.answer = _answer(status, code, message, headers=headers)
+
+
+class App:
+    """The routes and what stands behind them; `fault` is a mistake of our own that a post has brought to light."""
+
+    def __init__(
+        self, receive: Receive, token: str, max_bytes: int, patience: float, worker: ThreadPoolExecutor
+    ) -> None:
+        self._receive = receive
+        self._token = token.encode()
+        self._max_bytes = max_bytes
+        self._patience = patience
+        self._worker = worker
+        self._waiting = 0
+        self.fault: Exception | None = None
+        self.routes = Starlette(
+            routes=[
+                Route("/api/v1/readings", self._route(self._readings), methods=["POST"]),
+                Route("/api/v2/write", self._route(self._write), methods=["POST"]),
+                Route("/write", self._route(self._write), methods=["POST"]),
+                Route("/health", _health),
+                Route("/ping", _ping, methods=["GET", "HEAD"]),
+            ]
+        )
+
+    def _route(self, work: Callable[[Request], Awaitable[Post]]) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            try:
+                self._admit(request)
+                post = await work(request)
+                return await asyncio.get_running_loop().run_in_executor(self._worker, self._take, request, post)
+            except Refused as refused:
+                return refused.answer
+            except ClientDisconnect:
+                return Response(status_code=400)
+            finally:
+                self._waiting -= request.scope.pop("waiting", 0)
+
+        return answer
+
+    async def _readings(self, request: Request) -> Post:
+        return await self._post(request, request.headers.get("content-type", ""), "ns")
+
+    async def _write(self, request: Request) -> Post:
+        asked = request.query_params.get("precision", "ns")
+        if asked not in PRECISIONS:
+            raise Refused(400, "invalid", f"precision '{asked}' is not known: expected {', '.join(PRECISIONS)}")
+        return await self._post(request, LINE_PROTOCOL, PRECISIONS[asked])
+
+    async def _post(self, request: Request, content_type: str, precision: str) -> Post:
+        body = await self._body(request)
+        return Post(body, content_type, precision, request.headers.get("idempotency-key"), time_ns())
+
+    def _admit(self, request: Request) -> None:
+        """Refuse who may not post; without a token web pages may not, which any browser here could open."""
+        if not self._token:
+            if "origin" in request.headers:
+                raise Refused(403, "forbidden", "a web page may post only with a token: give the server one")
+            return
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() not in ("bearer", "token") or not hmac.compare_digest(
+            token.strip().encode("latin-1"), self._token
+        ):
+            raise Refused(
+                401,
+                "unauthorized",
+                "expected the header `Authorization: Bearer TOKEN`",
+                **{"www-authenticate": "Bearer"},
+            )
+
+    async def _body(self, request: Request) -> bytes:
+        """All of the body as it was sent, in time and within the limits."""
+        length = request.headers.get("content-length", "")
+        if length.isdecimal() and int(length) > self._max_bytes:
+            raise self._too_large()
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._patience):
+                async for part in request.stream():
+                    self._hold(request, len(part))
+                    body += part
+        except TimeoutError:
+            raise Refused(
+                408,
+                "timeout",
+                f"the body took longer than {self._patience:g} s: send less at a time",
+                connection="close",
+            ) from None
+        return bytes(body)
+
+    def _hold(self, request: Request, size: int) -> None:
+        held = request.scope["waiting"] = request.scope.get("waiting", 0) + size
+        self._waiting += size
+        if held > self._max_bytes:
+            raise self._too_large()
+        if self._waiting > BODIES * self._max_bytes:
+            raise Refused(503, "unavailable", "too many posts at once: try again", **_SOON)
+
+    def _too_large(self) -> Refused:
+        return Refused(413, "too large", f"more than {self._max_bytes} bytes: send fewer readings at a time")
+
+    def _take(self, request: Request, post: Post) -> Response:
+        """What takes time: by the worker."""
+        try:
+            post = post._replace(body=self._unpacked(post.body, request.headers.get("content-encoding", "")))
+            return _told(self._receive(post))
+        except Refused as refused:
+            return refused.answer
+        except RetryLater as error:
+            return _answer(429, "too many requests", str(error), headers=_SOON)
+        except RunError as error:
+            return _answer(503, "unavailable", str(error), headers=_SOON)
+        except Exception as error:  # noqa: BLE001 - whoever opened the server gets it; the client is told as much
+            self.fault = error
+            return _answer(500, "internal error", "a mistake in Tocsin itself: nothing of this was taken")
+
+    def _unpacked(self, body: bytes, encoding: str) -> bytes:
+        if encoding.lower() in ("", "identity"):
+            return body
+        if encoding.lower() != "gzip":
+            raise Refused(415, "unsupported", f"content encoding '{encoding}' is not known: expected gzip or none")
+        parts, size = [], 0
+        while body:
+            unpacker = zlib.decompressobj(wbits=31)
+            try:
+                parts.append(unpacker.decompress(body, self._max_bytes + 1 - size))
+            except zlib.error as fault:
+                raise Refused(400, "invalid", f"the body is not gzip, as its content encoding says: {fault}") from None
+            size += len(parts[-1])
+            if size > self._max_bytes:
+                raise self._too_large()
+            if not unpacker.eof:
+                raise Refused(400, "invalid", "the gzip body is cut off")
+            body = unpacker.unused_data
+        return b"".join(parts)
+
+
+def _told(taken: Taken) -> Response:
+    """Nothing to say, or what is not among the readings that were taken."""
+    if not taken.bad:
+        return Response(status_code=204)
+    first = taken.bad[0]
+    where = " ".join(f"{name} {number}: " for name, number in first.place.items())
+    kind = "partial write: " if taken.readings else ""
+    return _answer(
+        400,
+        "invalid",
+        f"{kind}{taken.readings} readings taken, {len(taken.bad)} rejected; {where}{first.reason[:LONGEST]}",
+        {
+            "taken": taken.readings,
+            "rejected": len(taken.bad),
+            "errors": [{**bad.place, "reason": bad.reason[:LONGEST]} for bad in taken.bad[:SHOWN]],
+        },
+    )
+
+
+def _answer(
+    status: int, code: str, message: str, more: dict[str, Any] | None = None, headers: dict[str, str] | None = None
+) -> Response:
+    """As both of InfluxDB's APIs say that something is wrong: the second with `message`, the first with `error`."""
+    return JSONResponse({"code": code, "message": message, "error": message, **(more or {})}, status, headers)
+
+
+async def _health(_: Request) -> Response:
+    return JSONResponse({"name": "tocsin", "status": "pass", "message": "ready for readings"})
+
+
+async def _ping(_: Request) -> Response:
+    return Response(status_code=204)
+
+
+_SOON = {"retry-after": "1"}
+"""The spool empties within moments, or not until somebody looks."""

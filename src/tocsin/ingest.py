@@ -1,0 +1,82 @@
+"""What is posted over HTTP, decoded and handed on: the half of the server that knows what readings are.
+
+Decoding is by column.  The good readings of a post are taken even if others are bad.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+
+from tocsin.codecs import Cell, Column, CsvSettings, TimeSettings
+from tocsin.codecs.csv import Decoder as CsvDecoder
+from tocsin.codecs.line_protocol import Lines
+from tocsin.codecs.readings import Decoder
+from tocsin.connectors.http import Bad, Post, Taken
+from tocsin.errors import SetupError
+from tocsin.message import CSV, LINE_PROTOCOL, Message
+from tocsin.reading import Batch, Series
+from tocsin.record import Record
+
+Take = Callable[[Batch, str | None], None]
+"""Makes readings durable, and returns then; with the key by which a post that is sent again is known."""
+
+_UNSAID = ("application/x-www-form-urlencoded", "text/plain", "application/octet-stream")
+"""What programs say who were told nothing about the content: curl, browsers."""
+_NEEDED = ("device", "metric", "time", "value")
+_MOST = 64
+
+
+class Ingest:
+    """Receives posts, one after the other."""
+
+    def __init__(self, series: Series, take: Take, device_tag: str | None = None) -> None:
+        self._series = series
+        self._take = take
+        self._device_tag = device_tag
+        self._decoder = Decoder(series)
+        self._lines: dict[str, Lines] = {}
+        self._tables: dict[tuple[str, ...], CsvDecoder] = {}
+
+    def receive(self, post: Post) -> Taken:
+        """Decode a post, and have its good readings made durable; returns then."""
+        kind = post.content_type.partition(";")[0].strip().lower()
+        batch, bad = self._decoded("" if kind in _UNSAID else kind, post)
+        if len(batch):
+            self._take(batch, post.key)
+        return Taken(len(batch), bad)
+
+    def _decoded(self, kind: str, post: Post) -> tuple[Batch, list[Bad]]:
+        if kind == LINE_PROTOCOL:
+            return self._of_lines(post)
+        if kind == CSV:
+            return self._of_table(post.body)
+        found = self._decoder.decode([Message(post.body, content_type=kind)])
+        return found.batch, [Bad(dict(reject.place), reject.reason) for _, reject in found.rejects]
+
+    def _of_lines(self, post: Post) -> tuple[Batch, list[Bad]]:
+        if post.precision not in self._lines:
+            self._lines[post.precision] = Lines(self._series, self._device_tag, post.precision)
+        told = self._lines[post.precision].read(post.body, arrival=post.arrival)
+        return told.batch, [Bad({"line": number}, reason) for number, _, reason in told.bad]
+
+    def _of_table(self, body: bytes) -> tuple[Batch, list[Bad]]:
+        """CSV: every column but the four of a reading is a label."""
+        first = body.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").partition(b"\n")[0].decode("utf-8", "replace")
+        names = [name.strip() for name in next(csv.reader([first.strip()]), [])]
+        labels = tuple(sorted({name for name in names if name and name not in _NEEDED}))
+        if labels not in self._tables:
+            if len(self._tables) >= _MOST:
+                self._tables.clear()
+            self._tables[labels] = CsvDecoder(_table(labels), self._series)
+        place = {"file": "the post", "line": 1, "offset": 0}
+        try:
+            step = self._tables[labels].decode(Record(body, place, place))
+        except SetupError as error:
+            return Batch.empty(self._series), [Bad({"line": 1}, str(error))]
+        return step.batch, [Bad({"line": reject.place["line"]}, reject.reason) for reject in step.rejects]
+
+
+def _table(labels: tuple[str, ...]) -> CsvSettings:
+    cell = Cell("value", Column("device"), Column("metric"), tuple((label, Column(label)) for label in labels))
+    return CsvSettings(TimeSettings(("time",)), (cell,))

@@ -1,0 +1,465 @@
+"""The server that takes readings in over HTTP, by real requests and by InfluxDB's own client."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tocsin.address import parse_address
+from tocsin.connectors.http import HttpSettings, Server, settings_of
+from tocsin.errors import RetryLater, SetupError, StoreError
+from tocsin.ingest import Ingest
+from tocsin.instant import SECOND
+from tocsin.reading import Batch, Labels, Series
+
+influxdb: Any = import_module("influxdb_client")
+
+WORD = "secret"
+T = 1_706_702_400 * SECOND
+GOOD = {"device": "smoker", "metric": "temp_f", "time": "2024-01-31T12:00:00Z", "value": 225.5}
+ONE = json.dumps(GOOD).encode()
+Row = tuple[str, str, Labels, int, float]
+
+
+class Reply(NamedTuple):
+    status: int
+    body: Any
+    headers: dict[str, str]
+
+
+class Spool:
+    """Keeps what it is given; `fault` is raised instead."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.keys: list[str | None] = []
+        self.threads: set[int] = set()
+        self.fault: Exception | None = None
+
+    def take(self, batch: Batch, key: str | None) -> None:
+        self.threads.add(threading.get_ident())
+        if self.fault:
+            raise self.fault
+        named = [batch.series.describe(code) for code in batch.code.tolist()]
+        columns = zip(named, batch.time.tolist(), batch.value.tolist(), strict=True)
+        self.rows += [(*name, when, value) for name, when, value in columns]
+        self.keys.append(key)
+
+
+class Running(NamedTuple):
+    server: Server
+    spool: Spool
+
+    def post(
+        self, body: Any, kind: str | None = "application/json", path: str = "/api/v1/readings", **headers: str
+    ) -> Reply:
+        told = {"content-type": kind} if kind else {}
+        return self.send(
+            "POST", path, body, {**told, **{name.replace("_", "-"): text for name, text in headers.items()}}
+        )
+
+    def send(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Reply:
+        connection = HTTPConnection("127.0.0.1", self.server.port, timeout=10)
+        try:
+            connection.request(method, path, body, headers or {}, encode_chunked=not isinstance(body, bytes | None))
+            answer = connection.getresponse()
+            text = answer.read()
+            return Reply(
+                answer.status,
+                json.loads(text) if text.startswith(b"{") else text,
+                {k.lower(): v for k, v in answer.getheaders()},
+            )
+        finally:
+            connection.close()
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    opened: list[Server] = []
+
+    def begin(**settings: Any) -> Running:
+        spool = Spool()
+        made = HttpSettings(port=0, **settings)
+        server = Server(made, Ingest(Series(), spool.take, made.device_tag).receive)
+        server.open()
+        opened.append(server)
+        return Running(server, spool)
+
+    yield begin
+    for server in opened:
+        server.close()
+        server.close()
+
+
+@pytest.fixture
+def running(start: Start) -> Running:
+    return start()
+
+
+FIRST: Row = ("smoker", "temp_f", (), T, 225.5)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (ONE, "application/json"),
+        (b"[" + ONE + b"]", "application/json; charset=utf-8"),
+        (ONE + b"\n", "application/x-ndjson"),
+        (ONE, "application/x-www-form-urlencoded"),
+        (ONE, None),
+        (b"device,metric,time,value\nsmoker,temp_f,2024-01-31T12:00:00Z,225.5\n", "text/csv"),
+        (b"\xef\xbb\xbfvalue,time,metric,device\r\n225.5,2024-01-31T12:00:00Z,temp_f,smoker", "text/csv"),
+    ],
+)
+def test_readings_are_taken_in_every_form(running: Running, body: bytes, kind: str | None) -> None:
+    reply = running.post(body, kind)
+    assert (reply.status, reply.body) == (204, b"")
+    assert running.spool.rows == [FIRST]
+
+
+def test_further_columns_of_csv_are_labels(running: Running) -> None:
+    body = b"device,site,metric,time,value,kind\na,x,m,2024-01-31T12:00:00Z,1,\na,y,m,2024-01-31T12:00:00Z,2,k\n"
+    assert running.post(body, "text/csv").status == 204
+    assert [row[2] for row in running.spool.rows] == [(("site", "x"),), (("kind", "k"), ("site", "y"))]
+
+
+@pytest.mark.parametrize(
+    ("path", "unit"),
+    [
+        ("/api/v2/write?bucket=b&org=o", 1),
+        ("/api/v2/write?precision=s", SECOND),
+        ("/write?db=d&precision=ms", 1_000_000),
+        ("/write?precision=n", 1),
+        ("/write?precision=u", 1_000),
+    ],
+)
+def test_line_protocol_is_taken(running: Running, path: str, unit: int) -> None:
+    assert running.post(f"m,host=h f=1 {T // unit}".encode(), path=path).status == 204
+    assert running.spool.rows == [("h", "m_f", (), T, 1.0)]
+
+
+def test_a_line_without_a_time_is_of_now(running: Running) -> None:
+    before = time.time_ns()
+    running.post(b"m,host=h value=1", path="/write")
+    assert before <= running.spool.rows[0][3] <= time.time_ns()
+
+
+def test_an_unknown_precision_is_refused(running: Running) -> None:
+    reply = running.post(b"m,host=h value=1 1", path="/write?precision=years")
+    assert reply.status == 400
+    assert "precision 'years' is not known: expected ns" in reply.body["error"]
+
+
+def test_influxdbs_client_writes_here(start: Start) -> None:
+    """With a token, gzipped, points with and without labels; and a bad one among them is told."""
+    running = start(token=WORD, device_tag="sensor")
+    url = f"http://127.0.0.1:{running.server.port}"
+    synchronous = import_module("influxdb_client.client.write_api").SYNCHRONOUS
+    refused = import_module("influxdb_client.rest").ApiException
+    with influxdb.InfluxDBClient(url=url, token=WORD, org="o", enable_gzip=True) as client:
+        assert client.ping()
+        write = client.write_api(write_options=synchronous)
+        point = influxdb.Point("air").tag("sensor", "a 1").tag("site", "x,y").field("temp", 21.5).time(T)
+        write.write(bucket="b", record=[point, influxdb.Point("air").tag("sensor", "b").field("value", 3).time(T)])
+        assert running.spool.rows == [("a 1", "air_temp", (("site", "x,y"),), T, 21.5), ("b", "air", (), T, 3.0)]
+        with pytest.raises(refused) as error:
+            write.write(bucket="b", record=[point, "air temp=1 1"])
+        assert error.value.status == 400
+        assert "partial write: 1 readings taken, 1 rejected; line 2: no tag says the device" in error.value.message
+    with influxdb.InfluxDBClient(url=url, token=WORD[1:], org="o") as client, pytest.raises(refused) as error:
+        client.write_api(write_options=synchronous).write(bucket="b", record=point)
+    assert error.value.status == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "errors"),
+    [
+        (
+            b"[" + ONE + b', {"device": 3}]',
+            "application/json",
+            [{"element": 2, "reason": "'device' 3 is not a text: put it in quotes"}],
+        ),
+        (ONE + b"\nbad\n", "application/x-ndjson", [{"line": 2, "reason": "not JSON: Expecting value at character 1"}]),
+        (
+            b"device,metric,time,value\nsmoker,temp_f,2024-01-31T12:00:00Z,225.5\na,m,2024-01-31T12:00:00Z,warm\n",
+            "text/csv",
+            [{"line": 3, "reason": "value: 'warm' is not a number"}],
+        ),
+    ],
+)
+def test_good_readings_are_taken_and_bad_ones_named(
+    running: Running, body: bytes, kind: str, errors: list[Any]
+) -> None:
+    reply = running.post(body, kind)
+    assert reply.status == 400
+    assert (reply.body["taken"], reply.body["rejected"], reply.body["errors"]) == (1, 1, errors)
+    assert reply.body["message"] == reply.body["error"]
+    assert reply.body["message"].startswith("partial write: 1 readings taken, 1 rejected; ")
+    assert running.spool.rows == [FIRST]
+
+
+def test_at_most_a_hundred_bad_lines_are_named_and_all_are_counted(running: Running) -> None:
+    reply = running.post(b"bad\n" * 1_000, path="/write")
+    assert (reply.status, reply.body["taken"], reply.body["rejected"]) == (400, 0, 1_000)
+    assert [error["line"] for error in reply.body["errors"]] == list(range(1, 101))
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "reason"),
+    [
+        (b"", "application/json", "the message is empty"),
+        (b"<xml/>", "application/xml", "content type 'application/xml' is not known"),
+        (b"\xff\xff\xff\xffrubbish", None, "not an Arrow stream"),
+        (b"1,2,3\n", "text/csv", "there is no column 'time'. The file has: 1, 2, 3"),
+        (b"device,metric,time,temp\n", "text/csv", "there is no column 'value'"),
+    ],
+)
+def test_what_is_no_readings_at_all_is_refused(running: Running, body: bytes, kind: str | None, reason: str) -> None:
+    reply = running.post(body, kind)
+    assert reply.status == 400
+    assert reason in reply.body["message"]
+    assert running.spool.rows == []
+
+
+def test_the_key_of_a_post_is_handed_on_and_one_thread_takes_them(running: Running) -> None:
+    running.post(ONE, idempotency_key="k-1")
+    running.post(ONE)
+    assert running.spool.keys == ["k-1", None]
+    assert len(running.spool.threads) == 1
+    assert threading.get_ident() not in running.spool.threads
+
+
+@pytest.mark.parametrize(
+    ("authorization", "status"),
+    [
+        ("Bearer secret", 204),
+        ("Token secret", 204),
+        ("token secret", 204),
+        ("Bearer secre", 401),
+        ("Bearer é", 401),
+        ("Basic secret", 401),
+        ("secret", 401),
+        ("", 401),
+    ],
+)
+def test_a_token_lets_in(start: Start, authorization: str, status: int) -> None:
+    running = start(token=WORD)
+    assert running.post(ONE, authorization=authorization).status == status
+    assert len(running.spool.rows) == (status == 204)
+
+
+def test_without_a_token_web_pages_are_not_let_in(running: Running) -> None:
+    assert running.post(ONE, origin="http://evil.example").status == 403
+    assert running.spool.rows == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [(RetryLater("the spool is full"), 429), (StoreError("the disk is full"), 503), (KeyError("bug"), 500)],
+)
+def test_what_is_not_durable_is_not_acknowledged(running: Running, fault: Exception, status: int) -> None:
+    running.spool.fault = fault
+    reply = running.post(ONE)
+    assert reply.status == status
+    if status == 500:
+        assert running.server.fault is fault
+        assert "bug" not in reply.body["message"]
+    else:
+        assert int(reply.headers["retry-after"]) > 0
+        assert reply.body["message"] == str(fault)
+    running.spool.fault = None
+    assert running.post(ONE).status == 204
+
+
+def chunks(size: int) -> Iterator[bytes]:
+    for _ in range(size // 1_000):
+        yield b" " * 1_000
+
+
+def test_large_bodies_are_refused_however_they_come(start: Start) -> None:
+    """By their length, in chunks, and unpacked from very few bytes."""
+    running = start(max_bytes=20_000)
+    bomb = gzip.compress(b" " * 5_000_000)
+    assert len(bomb) < 20_000
+    assert running.post(b" " * 20_001).status == 413
+    assert running.post(chunks(30_000), transfer_encoding="chunked").status == 413
+    assert running.post(bomb, content_encoding="gzip").status == 413
+    assert running.post(bomb[:-8], content_encoding="gzip").status == 413
+    assert running.post(ONE + b" " * (20_000 - len(ONE))).status == 204
+    assert running.spool.rows == [FIRST]
+
+
+def test_packed_bodies_are_unpacked(running: Running) -> None:
+    assert running.post(gzip.compress(ONE), content_encoding="gzip").status == 204
+    assert running.post(gzip.compress(ONE + b"\n") + gzip.compress(ONE), content_encoding="gzip").status == 204
+    assert len(running.spool.rows) == 3
+    for body, encoding, status in [(b"rubbish", "gzip", 400), (gzip.compress(ONE)[:-4], "gzip", 400), (ONE, "br", 415)]:
+        assert running.post(body, content_encoding=encoding).status == status
+
+
+def connect(running: Running, data: bytes) -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", running.server.port), timeout=10)
+    client.sendall(data)
+    return client
+
+
+HEAD = b"POST /api/v1/readings HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+
+
+@pytest.mark.parametrize("begun", [b"", b"POST /api", HEAD[:-2]])
+def test_who_never_finishes_a_request_is_hung_up_on(start: Start, begun: bytes) -> None:
+    running = start(patience=0.4)
+    with connect(running, begun) as client:
+        assert running.post(ONE).status == 204
+        assert client.recv(100) == b""
+
+
+def test_a_body_that_never_ends_is_given_up_and_others_go_on(start: Start) -> None:
+    running = start(patience=0.4)
+    clients = [connect(running, HEAD + b"{") for _ in range(30)]
+    assert running.post(ONE).status == 204
+    for client in clients:
+        with client:
+            assert client.recv(20).startswith(b"HTTP/1.1 408")
+
+
+def test_many_bodies_at_once_do_not_fill_the_memory(start: Start) -> None:
+    running = start(max_bytes=1_000, patience=10.0)
+    head = HEAD.replace(b"100", b"1000")
+    clients = [connect(running, head + b" " * 999) for _ in range(9)]
+    answers = []
+    for client in clients[::-1]:
+        with client:
+            client.settimeout(0.1)
+            try:
+                answers.append(client.recv(12))
+            except TimeoutError:
+                client.sendall(b" ")
+                client.settimeout(10)
+                answers.append(client.recv(12))
+    assert sorted(answers) == [b"HTTP/1.1 400"] * 8 + [b"HTTP/1.1 503"]
+    assert running.post(ONE).status == 204
+
+
+def test_a_body_that_is_answered_early_is_not_read_for_ever(start: Start) -> None:
+    running = start(patience=0.4, max_bytes=50)
+    with connect(running, HEAD) as client:
+        assert client.recv(20).startswith(b"HTTP/1.1 413")
+        client.sendall(b"{")
+        assert b"".join(iter(lambda: client.recv(4_000), b"")).endswith(b"}")
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        b"\x16\x03\x01\x02rubbish\r\n\r\n",
+        b"GET\r\n\r\n",
+        HEAD.replace(b"100", b"-1"),
+        HEAD.replace(b"100", b"x"),
+        b"G" * 100_000,
+    ],
+)
+def test_what_is_no_http_does_not_break_it(running: Running, rubbish: bytes) -> None:
+    with connect(running, rubbish) as client:
+        assert client.recv(100)[:12] in (b"", b"HTTP/1.1 400")
+    assert running.post(ONE).status == 204
+
+
+def test_who_hangs_up_in_the_middle_leaves_nothing(running: Running) -> None:
+    connect(running, HEAD + b"{").close()
+    assert running.post(ONE).status == 204
+    assert running.spool.rows == [FIRST]
+
+
+def test_several_clients_at_once_lose_nothing(running: Running) -> None:
+    def send(number: int) -> None:
+        for place in range(10):
+            body = json.dumps([{**GOOD, "device": f"d{number}", "value": place}] * 3).encode()
+            assert running.post(body).status == 204
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(running.spool.rows) == 240
+    for number in range(8):
+        values = [row[4] for row in running.spool.rows if row[0] == f"d{number}"]
+        assert values == [float(place) for place in range(10) for _ in range(3)]
+
+
+def test_it_says_that_it_is_well(running: Running) -> None:
+    assert running.send("GET", "/health").body["status"] == "pass"
+    assert running.send("GET", "/ping").status == 204
+    assert running.send("GET", "/api/v1/readings").status == 405
+    assert running.send("POST", "/query", b"").status == 404
+
+
+def test_a_port_in_use_is_said_before_anything_runs(running: Running) -> None:
+    taken = Server(HttpSettings(port=running.server.port), running.server._receive)
+    with pytest.raises(SetupError, match=r"cannot listen here: .* or choose another port"):
+        taken.open()
+    taken.close()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.org"])  # noqa: S104
+def test_without_a_token_it_listens_here_alone(running: Running, host: str) -> None:
+    with pytest.raises(SetupError, match="set a token"):
+        Server(HttpSettings(host, 0), running.server._receive).open()
+
+
+def test_an_address_that_is_not_here_is_a_mistake(running: Running) -> None:
+    with pytest.raises(SetupError, match=r"there is no such|cannot listen here"):
+        Server(HttpSettings("192.0.2.1", 0, "t"), running.server._receive).open()
+
+
+def test_it_can_be_opened_again_on_its_port(start: Start) -> None:
+    first = start()
+    port = first.server.port
+    assert first.post(ONE).status == 204
+    first.server.close()
+    again = Server(HttpSettings(port=port), first.server._receive)
+    again.open()
+    assert Running(again, first.spool).post(ONE).status == 204
+    again.close()
+
+
+def test_settings_stand_in_the_address(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret\n", encoding="utf-8")
+    address = parse_address("http://0.0.0.0:9000?token_file=token&max_bytes=5000&device=sensor", {})
+    settings = settings_of(address, tmp_path)
+    assert settings == HttpSettings("0.0.0.0", 9000, "secret", 5_000, "sensor")  # noqa: S104
+    assert "secret" not in repr(settings)
+    assert settings_of(parse_address("http://127.0.0.1", {})) == HttpSettings()
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        (
+            "tokenfile=x",
+            "there is no option 'tokenfile': expected token_file, max_bytes, device. Did you mean 'token_file'?",
+        ),
+        ("max_bytes=10MB", "max_bytes '10MB' is not a number of bytes"),
+        ("token_file=none", "none: the token cannot be read"),
+        ("token_file=empty", "empty: is empty: expected a token"),
+    ],
+)
+def test_mistakes_in_the_address_are_said(tmp_path: Path, query: str, reason: str) -> None:
+    (tmp_path / "empty").write_text("\n", encoding="utf-8")
+    with pytest.raises(SetupError) as error:
+        settings_of(parse_address(f"http://127.0.0.1?{query}", {}), tmp_path)
+    assert reason in str(error.value)
