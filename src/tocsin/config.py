@@ -19,16 +19,22 @@ from tocsin.codecs import CodecSettings
 from tocsin.connectors.file import FileSettings
 from tocsin.document import Document, Steps
 from tocsin.errors import ConfigError, ConfigErrors, Place, SetupError
-from tocsin.inputs import codec_settings, devices_given, devices_in, labels_given, metrics_given
+from tocsin.inputs import codec_settings, devices_given, devices_in, is_one_source, labels_given, metrics_given
+from tocsin.instant import SECOND
 from tocsin.rule import Rule, parse_rules, read_rules
-from tocsin.shape import File, fill, is_text
+from tocsin.shape import File, Source, fill, is_text
 from tocsin.transport import Transport, transport_of
 from tocsin.words import bad_limits, unknown_words, useless_limits
 
 if TYPE_CHECKING:
+    from tocsin.connectors.http import HttpSettings
     from tocsin.runners.local import Parts
     from tocsin.runners.publish import Publishing
     from tocsin.runners.watch import Consuming
+
+
+LIVE_LATENESS = 5 * SECOND
+"""How far a reading that was just measured may lag behind the newest, when the file does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +48,8 @@ class Config:
 
     file: Path
     name: str
-    source: FileSettings
-    codec: CodecSettings
+    recording: tuple[FileSettings, CodecSettings] | None
+    http: str | None
     store: str
     rules: list[Rule]
     lateness: int
@@ -57,6 +63,24 @@ class Config:
     labels: frozenset[str] | None
     transport: Transport
     direct: bool
+
+    @property
+    def source(self) -> FileSettings:
+        """The file of readings; SetupError if they are posted instead."""
+        return self._recorded()[0]
+
+    @property
+    def codec(self) -> CodecSettings:
+        """How the file is read; SetupError if readings are posted instead."""
+        return self._recorded()[1]
+
+    def _recorded(self) -> tuple[FileSettings, CodecSettings]:
+        if self.recording is None:
+            raise SetupError(
+                f"{self.file}: readings are posted here, and there is no recording to read from its start: "
+                "`tocsin replay --from store` decides once more what was admitted"
+            )
+        return self.recording
 
     def advice(self) -> list[str]:
         """What is allowed but can hardly be meant, a sentence each."""
@@ -90,7 +114,8 @@ class Config:
         series = Series(self.devices)
         return Publishing(
             name=self.name,
-            source=open_source(self.source, self.codec, series),
+            source=None if self.http else open_source(self.source, self.codec, series),
+            listen=self._listens(),
             series=series,
             by=partition_labels(self.rules),
             watermark=Watermark(self.lateness, self.max_future),
@@ -118,13 +143,24 @@ class Config:
             broker=self.transport.broker(os.environ),
         )
 
+    def _listens(self) -> HttpSettings | None:
+        from tocsin.address import parse_address
+        from tocsin.connectors.http import settings_of
+
+        if self.http is None:
+            return None
+        try:
+            return settings_of(parse_address(self.http, {}), self.file.parent)
+        except ValueError as error:
+            raise SetupError(f"`source.http`: {error}") from None
+
     def bounded(self) -> Config:
         """The same pipeline to the end of what its source holds now."""
-        return replace(self, source=replace(self.source, follow=False))
+        return replace(self, recording=(replace(self.source, follow=False), self.codec))
 
     def reading_from(self, path: Path) -> Config:
         """The same pipeline over another recording."""
-        return replace(self, source=replace(self.source, path=str(path), follow=False))
+        return replace(self, recording=(replace(self.source, path=str(path), follow=False), self.codec))
 
 
 def load(path: str | Path) -> Config:
@@ -206,14 +242,16 @@ def _rules_at(document: Document, above: Steps) -> dict[int, Rule]:
 def _assemble(path: Path, file: File, rules: Mapping[int, Rule], document: Document) -> Config | None:
     """The pipeline; None if that cannot be told.  Words are looked up even beside other mistakes."""
     base = path.parent
-    codec = codec_settings(file.source, document)
+    one = is_one_source(file.source, document)
+    posted = file.source.http is not None
+    codec = codec_settings(file.source, document) if one and not posted else None
     devices = _devices(file, base, document)
     store = _store(file, base, document)
-    if codec is None or devices is None:
+    if devices is None or (codec is None and not (one and posted)):
         return None
-    named = {**{key: {} for key in devices_given(codec)}, **devices}
+    named = {**{key: {} for key in (devices_given(codec) if codec else ())}, **devices}
     transport = transport_of(file.broker, file.pipeline, named, base, document)
-    metrics, labels = metrics_given(codec), labels_given(codec, devices)
+    metrics, labels = (metrics_given(codec), labels_given(codec, devices)) if codec else (None, None)
     document.errors.extend(unknown_words(rules, metrics, labels, document))
     document.errors.extend(bad_limits(rules.values(), devices, document))
     if transport is None:
@@ -221,11 +259,11 @@ def _assemble(path: Path, file: File, rules: Mapping[int, Rule], document: Docum
     return Config(
         file=path,
         name=file.pipeline,
-        source=FileSettings(str(base / file.source.file), file.source.follow, file.source.sort),
-        codec=codec,
+        recording=(_file(file.source, base), codec) if codec else None,
+        http=file.source.http,
         store=store,
         rules=list(rules.values()),
-        lateness=file.lateness or 0,
+        lateness=(LIVE_LATENESS if posted else 0) if file.lateness is None else file.lateness,
         idle_after=file.idle_after,
         max_future=file.max_future,
         staleness=file.staleness,
@@ -235,8 +273,12 @@ def _assemble(path: Path, file: File, rules: Mapping[int, Rule], document: Docum
         metrics=metrics,
         labels=labels,
         transport=transport,
-        direct=file.broker is None,
+        direct=file.broker is None and not posted,
     )
+
+
+def _file(source: Source, base: Path) -> FileSettings:
+    return FileSettings(str(base / str(source.file)), source.follow, source.sort)
 
 
 def _devices(file: File, base: Path, document: Document) -> dict[str, dict[str, str]] | None:

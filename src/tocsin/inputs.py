@@ -57,8 +57,22 @@ class _Mistake(Exception):
         self.steps = steps
 
 
+def is_one_source(source: Source, document: Document) -> bool:
+    """Whether the source is a file or a server, and has nothing that belongs to the other; else the document has the mistake."""
+    said = sorted(name for name in source.model_fields_set if name != "http") if source.http else []
+    mistake = None
+    if source.file is None and source.http is None:
+        mistake = _Mistake("expected `file:` or `http:`, where readings come from")
+    elif said:
+        mistake = _Mistake("posted readings say themselves what they are: take this out, or `http`", said[0])
+    if mistake is not None:
+        document.errors.append(_placed(mistake, document))
+    return mistake is None
+
+
 def codec_settings(source: Source, document: Document) -> CodecSettings | None:
-    """How the source's bytes are read; None if that cannot be told, and then the document has the mistakes."""
+    """How the file's bytes are read; None if that cannot be told, and then the document has the mistakes."""
+    assert source.file is not None
     try:
         form = source.format or _format_of(source.file)
         misplaced = [
@@ -215,7 +229,7 @@ def _rows(source: Source, form: str) -> CodecSettings:
     _check_sort(source)
     time, cells = _time(_needed(source.time, "time", "ts")), _cells(source)
     if form == "csv":
-        usual = "\t" if source.file.lower().removesuffix(".gz").endswith(".tsv") else ","
+        usual = "\t" if (source.file or "").lower().removesuffix(".gz").endswith(".tsv") else ","
         return CsvSettings(time, cells, source.delimiter or usual, source.header, source.missing or ())
     return JsonLinesSettings(time, cells) if form == "json_lines" else JsonSettings(time, cells)
 

@@ -37,12 +37,13 @@ Encode = Callable[[Batch], bytes]
 class Log(Protocol):
     """Where a producer's messages become durable: a producer of a journal."""
 
+    journal: Any
     id: str
     state: Mapping[str, Any]
     numbers: Mapping[str, int]
 
-    def append(self, messages: Sequence[Message], state: Mapping[str, Any]) -> None:
-        """Messages and the state after them, together or not at all."""
+    def append(self, messages: Sequence[Message], state: Mapping[str, Any], key: str | None = None) -> None:
+        """Messages and the state after them, together or not at all; nothing if the key was given before."""
         ...
 
 
@@ -77,16 +78,23 @@ class Publisher:
         if not log.numbers:
             self.tell()  # so that every partition knows from the start whom it has to wait for
 
-    def take(self, decoded: Sequence[Decoded], arrival: int | None = None) -> int:
-        """Publish what was read; returns how many readings that were. `arrival` is now, for what was just measured."""
+    def take(self, decoded: Sequence[Decoded]) -> int:
+        """Publish what was read; returns how many readings that were."""
         batch = Batch.join([part.batch for part in decoded])
-        newest, flags = self.watermark.newest, self.watermark.admit(batch, arrival)
+        newest, flags = self.watermark.newest, self.watermark.admit(batch)
         if self._in_order and Flag.LATE in flags:
             raise RunError(backwards(newest, batch, flags, decoded))
         self.position = decoded[-1].position
         rejects = [reject for part in decoded for reject in part.rejects]
-        self._append([*self._messages(batch, arrival, rejects), *_rejected(rejects, self._partitioner.partitions[0])])
+        self._append([*self._messages(batch, None, rejects), *_rejected(rejects, self._partitioner.partitions[0])])
         return len(batch)
+
+    def post(self, batch: Batch, arrival: int, key: str | None = None) -> None:
+        """Publish readings that have just been measured; `arrival` is now, and `key` tells a post that is repeated."""
+        self.watermark.admit(batch, arrival)
+        rejects: list[Reject] = []
+        messages = list(self._messages(batch, arrival, rejects))
+        self._append([*messages, *_rejected(rejects, self._partitioner.partitions[0])], key)
 
     def tell(self, to: int | None = None) -> None:
         """Tell every partition how far this producer has come; with `to`, the wall clock has moved it there."""
@@ -134,7 +142,7 @@ class Publisher:
                 "no queue of `broker:` is for this device",
             )
 
-    def _append(self, messages: Sequence[Message]) -> None:
+    def _append(self, messages: Sequence[Message], key: str | None = None) -> None:
         state = {
             "position": self.position,
             "newest": self.watermark.newest,
@@ -146,7 +154,7 @@ class Publisher:
             # Only the last one of a partition: readings of this step are before it.
             for place in {message.partition: place for place, message in enumerate(messages)}.values():
                 messages[place] = messages[place]._replace(watermark=self.watermark.value)
-        self.log.append(messages, state)
+        self.log.append(messages, state, key)
 
 
 def rejects_of(body: bytes) -> list[Reject]:

@@ -92,7 +92,12 @@ class Cell(Part):
 class Source(Part):
     """Where readings come from, and how to read them."""
 
-    file: str = Field(min_length=1, description="File of readings, relative to this file; .gz is unpacked.")
+    file: str | None = Field(
+        None, min_length=1, description="File of readings, relative to this file; .gz is unpacked."
+    )
+    http: str | None = Field(
+        None, min_length=1, description="Listen for posted readings, at http://127.0.0.1:8086; instead of a file."
+    )
     format: Literal["csv", "json", "json_lines", "line_protocol", "numbers"] | None = Field(
         None, description="Told by the file's name when unsaid."
     )

@@ -63,7 +63,8 @@ def dead_letters_requeue(file: PipelineFile, numbers: Numbers = None, every: All
             done = requeue.requeue_directly(letters, parts, store)
         else:
             publishing = config.publishing()
-            publishing.source.open()
+            if publishing.source is not None:
+                publishing.source.open()
             with Stop() as stop:
                 done = requeue.requeue_through(letters, publishing, stop.asked)
         store.drop_dead_letters(done.letters)

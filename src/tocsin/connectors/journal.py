@@ -47,6 +47,7 @@ CREATE TABLE IF NOT EXISTS producers (
     name TEXT PRIMARY KEY, id TEXT NOT NULL UNIQUE, epoch INTEGER NOT NULL, state TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS sequences (
     producer TEXT NOT NULL, partition TEXT NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (producer, partition));
+CREATE TABLE IF NOT EXISTS keys (producer TEXT NOT NULL, key TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (producer, key));
 CREATE TABLE IF NOT EXISTS consumers (name TEXT PRIMARY KEY, upto INTEGER NOT NULL);
 """
 COLUMNS = "partition, content_type, producer, seq, kind, watermark, version, key, arrival, body"
@@ -152,7 +153,10 @@ class Journal:
         """Let go of what every consumer has had, as retention says; returns whether there is room for more."""
         with self._explained(StoreError):
             upto = self._connection.execute("SELECT coalesce(min(upto), 0) FROM consumers").fetchone()[0]
-        self.remove(upto, time.time_ns() - retention.age)
+        old = time.time_ns() - retention.age
+        self.remove(upto, old)
+        with self._transaction(StoreError) as connection:
+            connection.execute("DELETE FROM keys WHERE at < ?", (old,))
         if self.size() > retention.size:
             self.remove(upto)
         return self.size() <= retention.size
@@ -200,8 +204,11 @@ class Producer:
         self.numbers: Mapping[str, int] = numbers
         """The number that comes next in each partition."""
 
-    def append(self, messages: Sequence[Message], state: Mapping[str, Any]) -> None:
-        """Make messages durable, with the state of the source after them; they get their origin here."""
+    def append(self, messages: Sequence[Message], state: Mapping[str, Any], key: str | None = None) -> None:
+        """Make messages durable, with the state of the source after them; they get their origin here.
+
+        With a key that was given before, they are durable already, and nothing is done.
+        """
         numbers, at = dict(self.numbers), time.time_ns()
         rows = []
         for message in messages:
@@ -221,6 +228,10 @@ class Producer:
                     f"journal '{self.journal.path}': another process publishes '{self.name}' now, so this one stops. "
                     "What it had published is kept, and the other goes on from there"
                 )
+            if key is not None:
+                known = connection.execute("INSERT OR IGNORE INTO keys VALUES (?, ?, ?)", (self.id, key, at))
+                if known.rowcount == 0:
+                    return
             connection.executemany(INSERT, rows)
             connection.executemany(
                 "INSERT INTO sequences VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET next = excluded.next",

@@ -12,35 +12,34 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tocsin.codecs.readings import to_arrow, to_json
-from tocsin.connectors import Broker, Sink, open_sink
+from tocsin.connectors import Broker
+from tocsin.connectors.http import HttpSettings, Server
 from tocsin.connectors.journal import Journal, Retention
-from tocsin.errors import EndOfInput
+from tocsin.errors import EndOfInput, RetryLater
+from tocsin.ingest import Ingest
 from tocsin.message import ARROW, JSON
 from tocsin.partition import Partitioner
 from tocsin.publisher import Publisher
 from tocsin.runners.ahead import Ahead, Source
 from tocsin.runners.idle import Idleness
-from tocsin.runners.supervise import Reconnecting
+from tocsin.runners.send import Sender
 
 if TYPE_CHECKING:
-    from tocsin.reading import Series
+    from tocsin.reading import Batch, Series
     from tocsin.watermark import Watermark
 
-WINDOW = 5_000
-"""Messages that may be on their way to the broker without its confirmation."""
 BEAT = 1.0
 """Seconds between two words of a producer on how far it has come."""
+STEP = 0.05
+"""Seconds between two looks at the clock while readings are posted."""
 TIDY = 1.0
 """Seconds between two looks at what may leave the journal."""
-PAUSE = 0.005
-"""Seconds until the sender looks again for something to send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,8 @@ class Publishing:
     """What a pipeline file says of its producer, made but not begun; all of it is used once."""
 
     name: str
-    source: Source
+    source: Source | None
+    listen: HttpSettings | None
     series: Series
     by: Sequence[str]
     watermark: Watermark
@@ -59,111 +59,102 @@ class Publishing:
     embedded: bool
 
 
+def journalled(parts: Publishing) -> Publisher:
+    """The publisher into the journal, as its producer from now on."""
+    encode, content_type = (to_arrow, ARROW) if parts.embedded else (to_json, JSON)
+    return Publisher(
+        Journal(parts.journal).producer(parts.name),
+        Partitioner(parts.series, parts.by, parts.broker.partitions, parts.broker.queue),
+        parts.watermark,
+        encode,
+        content_type,
+        in_order=parts.source is not None and parts.source.bounded and parts.watermark.lateness == 0,
+    )
+
+
 class Feeder:
-    """The source into the journal."""
+    """Readings into the journal, until their source ends or it is told to stop."""
 
     def __init__(self, parts: Publishing, stopped: Callable[[], bool]) -> None:
         self._parts = parts
         self._stopped = stopped
-        self._journal = Journal(parts.journal)
-        partitioner = Partitioner(parts.series, parts.by, parts.broker.partitions, parts.broker.queue)
-        encode, content_type = (to_arrow, ARROW) if parts.embedded else (to_json, JSON)
-        self.publisher = Publisher(
-            self._journal.producer(parts.name),
-            partitioner,
-            parts.watermark,
-            encode,
-            content_type,
-            in_order=parts.source.bounded and parts.watermark.lateness == 0,
-        )
-        self.readings = 0
+        self._publisher = journalled(parts)
+        self._journal: Journal = self._publisher.log.journal
+        self._idleness = Idleness(parts.watermark, parts.idle_after)
+        self._beat = self._tidied = time.monotonic()
+        self._readings = 0
+        self._has_room = True
 
-    def run(self) -> None:
-        """Until the source ends, or it is told to stop."""
-        source, publisher = self._parts.source, self.publisher
-        idleness = None if source.bounded else Idleness(self._parts.watermark, self._parts.idle_after)
-        beat = tidied = time.monotonic()
+    def run(self) -> Published:
+        """What it has done when it ends."""
         try:
-            source.open(publisher.position)
+            if self._parts.listen is not None:
+                self._listen(self._parts.listen)
+            elif self._parts.source is not None:
+                self._read(self._parts.source)
+        finally:
+            self._journal.close()
+        return Published(self._readings, self._publisher.log.id, self._publisher.log.numbers)
+
+    def _read(self, source: Source) -> None:
+        """A source that is polled."""
+        try:
+            source.open(self._publisher.position)
             with Ahead(source) as ahead:
                 while not self._stopped():
                     try:
                         found = ahead.take()
                     except EndOfInput:
-                        publisher.finish()
+                        self._publisher.finish()
                         return
                     if found:
-                        self.readings += publisher.take(found)
-                    elif idleness is not None:
-                        for to in idleness.due(ahead.quiet()):
-                            publisher.tell(to)
-                    now = time.monotonic()
-                    if now - beat >= BEAT:
-                        beat = now
-                        publisher.tell()
-                    if now - tidied >= TIDY:
-                        tidied = now
-                        self._make_room()
+                        self._readings += self._publisher.take(found)
+                    self._go_on(None if source.bounded or found else ahead.quiet())
+                    while not self._tidy() and not self._stopped():
+                        time.sleep(TIDY)
         finally:
             source.close()
-            self._journal.close()
 
-    def published(self) -> Published:
-        """What it has done."""
-        return Published(self.readings, self.publisher.log.id, self.publisher.log.numbers)
+    def _listen(self, settings: HttpSettings) -> None:
+        """A server that readings are posted to; one lock keeps posts and the clock apart."""
+        lock, newest = threading.Lock(), time.monotonic()
 
-    def _make_room(self) -> None:
-        while not self._journal.tidy(self._parts.retention) and not self._stopped():
-            time.sleep(TIDY)
+        def take(batch: Batch, key: str | None) -> None:
+            nonlocal newest
+            with lock:
+                if not self._tidy():
+                    raise RetryLater("the journal is full: its consumer is slower than what comes in, or away")
+                self._publisher.post(batch, time.time_ns(), key)
+                self._readings += len(batch)
+                newest = time.monotonic()
 
-
-class Sender:
-    """The journal to the broker, in order, with as many on their way as the window lets."""
-
-    def __init__(self, parts: Publishing, stopped: Callable[[], bool], fed: threading.Event) -> None:
-        self._parts = parts
-        self._stopped = stopped
-        self._fed = fed
-        self._reconnecting = Reconnecting(str(parts.broker), stopped)
-        self.sent = 0
-
-    def run(self) -> None:
-        """Until it is told to stop, or everything that was fed is confirmed."""
-        journal = Journal(self._parts.journal)
-        sink = open_sink(self._parts.broker)
+        server = Server(settings, Ingest(self._parts.series, take, settings.device_tag).receive)
+        server.open()
         try:
-            self._reconnecting.run(lambda: self._connected(journal, sink), sink.close)
+            while not self._stopped():
+                with lock:
+                    self._go_on(time.monotonic() - newest)
+                if server.fault is not None:
+                    raise server.fault
+                time.sleep(STEP)
         finally:
-            sink.close()
-            journal.close()
+            server.close()
 
-    def _connected(self, journal: Journal, sink: Sink) -> None:
-        sink.open()
-        self._reconnecting.connected()
-        on_their_way: deque[int] = deque()
-        upto, _ = journal.span()
-        changes = -1
-        while not self._stopped():
-            all_fed, now = self._fed.is_set(), journal.changes()
-            if len(on_their_way) < WINDOW and now != changes:
-                found = journal.read(upto, WINDOW - len(on_their_way))
-                if found:
-                    sink.send(found)
-                    upto = found[-1].position
-                    on_their_way.extend(message.position for message in found)
-                elif all_fed and not on_their_way:
-                    return
-                else:
-                    changes = now
-            elif all_fed and not on_their_way:
-                return
-            confirmed = sink.confirmed(PAUSE if on_their_way else 0.0)
-            if confirmed:
-                self.sent += confirmed
-                journal.remove([on_their_way.popleft() for _ in range(confirmed)][-1])
-                changes = -1 if len(on_their_way) < WINDOW // 2 else changes
-            elif not on_their_way:
-                time.sleep(PAUSE)
+    def _go_on(self, quiet: float | None) -> None:
+        """Move the clock where nothing has come for `quiet` seconds, and tell how far this producer is."""
+        for to in self._idleness.due(quiet) if quiet is not None else ():
+            self._publisher.tell(to)
+        if time.monotonic() - self._beat >= BEAT:
+            self._beat = time.monotonic()
+            self._publisher.tell()
+
+    def _tidy(self) -> bool:
+        """Let go of what was consumed, now and then; whether there is room for more."""
+        if self._has_room and time.monotonic() - self._tidied < TIDY:
+            return True
+        self._tidied = time.monotonic()
+        self._has_room = self._journal.tidy(self._parts.retention)
+        return self._has_room
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,22 +171,21 @@ def publish(parts: Publishing, stopped: Callable[[], bool]) -> Published:
     failed: list[BaseException] = []
     feeder, fed = Feeder(parts, lambda: stopped() or bool(failed)), threading.Event()
     if parts.embedded:
-        feeder.run()
-        return feeder.published()
+        return feeder.run()
 
     def send() -> None:
         try:
-            Sender(parts, stopped, fed).run()
+            Sender(parts.journal, parts.broker, stopped, fed).run()
         except BaseException as error:  # noqa: BLE001  it is raised again where the readings come from
             failed.append(error)
 
     thread = threading.Thread(target=send, name="send", daemon=True)
     thread.start()
     try:
-        feeder.run()
+        published = feeder.run()
     finally:
         fed.set()
         thread.join()
     if failed:
         raise failed[0]
-    return feeder.published()
+    return published

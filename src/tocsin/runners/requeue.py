@@ -19,7 +19,6 @@ from tocsin.runners.local import Parts, refuse_second
 from tocsin.runners.publish import Publishing, publish
 
 if TYPE_CHECKING:
-    from tocsin.source import DecodingSource
     from tocsin.stores import DeadLetter
     from tocsin.stores.sql import SqlStore
 
@@ -37,7 +36,7 @@ class Requeued:
 
 
 def read_again(
-    letters: Sequence[DeadLetter], source: DecodingSource, series: Series
+    letters: Sequence[DeadLetter], source: DecodingSource | None, series: Series
 ) -> tuple[list[int], list[Decoded]]:
     """(numbers of the letters that can be read now, what they hold)."""
     messages = Decoder(series)
@@ -46,6 +45,8 @@ def read_again(
         if "broker" in letter.place:
             held = messages.decode([Message(letter.data)])
             decoded = Decoded(held.batch, [reject for _, reject in held.rejects], {})
+        elif source is None:
+            continue  # it was posted, and told so; nothing here knows its form
         else:
             place = {"offset": 1, "earlier": 0, **letter.place}  # not the file's first line, so no header
             decoded = source.decode(Record(letter.data, place, place))
@@ -79,9 +80,8 @@ def requeue_directly(letters: Sequence[DeadLetter], parts: Parts, store: SqlStor
 
 def requeue_through(letters: Sequence[DeadLetter], parts: Publishing, stopped: Callable[[], bool]) -> Requeued:
     """To the broker, as a producer of their own."""
-    try:
-        numbers, found = read_again(letters, parts.source, parts.series)  # type: ignore[arg-type]
-    finally:
+    numbers, found = read_again(letters, parts.source, parts.series)  # type: ignore[arg-type]
+    if parts.source is not None:
         parts.source.close()
     if not found:
         return Requeued([], 0, None)
