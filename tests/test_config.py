@@ -168,7 +168,7 @@ def test_a_missing_csv_of_devices_is_told_where_the_file_names_it(tmp_path: Path
             "metric: 1st}\n    Ch",
             "p.yaml:6:40: `source.readings.Channel1.metric`: '1st' can",
         ),
-        ("  file: smoker.csv\n", "", "p.yaml:3:3: `source.file` is missing."),
+        ("  file: smoker.csv\n", "", "p.yaml:2:1: `source`: expected `file:` or `http:`, where readings come from"),
         ("smoker.csv", "smoker.dat", "p.yaml:3:3: `source.file`: the format cannot be told from the name 'smoker.dat'"),
         (
             "  file:",

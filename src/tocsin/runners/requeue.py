@@ -19,6 +19,7 @@ from tocsin.runners.local import Parts, refuse_second
 from tocsin.runners.publish import Publishing, publish
 
 if TYPE_CHECKING:
+    from tocsin.source import DecodingSource
     from tocsin.stores import DeadLetter
     from tocsin.stores.sql import SqlStore
 

@@ -1,0 +1,63 @@
+"""The queues of a broker on RabbitMQ: what they are called, how they are made, and that they are as they should be.
+
+    {name}.0, {name}.1, …     one durable queue a partition; with a template the queues it names
+    {name}.dead               an exchange, and a queue of that name, for what the broker itself expels
+
+Quorum queues by default: they are replicated and forget nothing that was confirmed.  RabbitMQ 4
+expels a message after twenty deliveries unless `x-delivery-limit` is -1, and crash after crash of a consumer would
+come to that.  RabbitMQ 3 has no such limit unless it is given one; it takes -1, and then expels a message that
+comes a second time (seen with 3.10), so there it is never said.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tocsin.connectors import Broker
+from tocsin.connectors._amqp_link import Link
+from tocsin.errors import SetupError, did_you_mean
+
+TYPES = ("quorum", "classic")
+
+
+def queue_of(broker: Broker, partition: str) -> str:
+    """The queue of a partition."""
+    return partition if broker.queue is not None else f"{broker.name}.{partition}"
+
+
+def prepare(link: Link, broker: Broker) -> None:
+    """See to it that the queues are there; one that is not as it should be is a SetupError that says in what."""
+    kind = broker.address.options.get("queue_type", TYPES[0])
+    if kind not in TYPES:
+        raise SetupError(
+            f"{broker.address}: there is no queue_type '{kind}'.{did_you_mean(kind, TYPES)} There are quorum and classic"
+        )
+    queues = [queue_of(broker, partition) for partition in broker.partitions]
+    if broker.create:
+        _declare(link, f"{broker.name}.dead", kind, queues)
+    else:
+        _find(link, queues)
+
+
+def _find(link: Link, queues: list[str]) -> None:
+    channel = link.channel()
+    for queue in queues:
+        link.ask(channel.queue_declare, queue, passive=True)
+    link.drop(channel)
+
+
+def _declare(link: Link, dead: str, kind: str, queues: list[str]) -> None:
+    """Make them all; declaring what is there already is how RabbitMQ compares it."""
+    channel = link.channel()
+    link.ask(channel.exchange_declare, dead, "fanout", durable=True)
+    link.ask(channel.queue_declare, dead, durable=True, arguments=_arguments(link, kind))
+    link.ask(channel.queue_bind, dead, dead)
+    arguments = _arguments(link, kind) | {"x-dead-letter-exchange": dead}
+    for queue in queues:
+        link.ask(channel.queue_declare, queue, durable=True, arguments=arguments)
+    link.drop(channel)
+
+
+def _arguments(link: Link, kind: str) -> dict[str, Any]:
+    limit = {"x-delivery-limit": -1} if kind == "quorum" and link.version >= 4 else {}
+    return {"x-queue-type": kind, **limit}
