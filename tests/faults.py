@@ -16,12 +16,12 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-ROUNDS = int(os.environ.get("TOCSIN_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("TOCSIN_ROUNDS", "2"))
 """Rounds of each fault test; `make faults ROUNDS=100` runs many."""
 SEED = int(os.environ.get("TOCSIN_SEED", "0")) or random.randrange(1 << 30)
 PATIENCE = 120.0
 
-DEVICES, EACH = 20, 1500
+DEVICES, EACH = 100, 1200
 RULES = """
   - {alert: Drop, expr: "drop(temp[150s]) > 15", clear: "drop(temp[150s]) < 10", keep_firing_for: 1m}
   - {alert: Stall, expr: "spread(temp[10m]) < 1"}
@@ -37,7 +37,7 @@ def write_pipeline(folder: Path, broker: str, seed: int, more: str = "") -> Path
     rows = []
     for step in range(EACH):
         for device in range(DEVICES):
-            if chance.random() < 0.98 and not 600 < step - 20 * device < 640:
+            if chance.random() < 0.98 and not 600 < step - 5 * device < 640:
                 value = 75 + 20 * ((step // 40 + device) % 3 - 1) + chance.gauss(0, 3)
                 rows.append((step * 30 + chance.randrange(60), device, round(value, 1)))
     lines = [f"{1_700_000_000 + t},device-{device:02},{value}" for t, device, value in rows]

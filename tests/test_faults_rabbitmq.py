@@ -1,0 +1,68 @@
+"""Killed and cut over RabbitMQ: producer, consumer, the server itself, and the network between them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from faults import ROUNDS, SEED, Undisturbed, assert_as_undisturbed, carry_under_fault, write_pipeline
+from services import or_skip
+from services.rabbitmq import RabbitMQ
+from services.toxiproxy import Proxy, Toxiproxy
+
+pytestmark = pytest.mark.xdist_group("rabbitmq")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    server = or_skip(lambda: RabbitMQ(tmp_path_factory.mktemp("rabbitmq")))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def proxy(server: RabbitMQ, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    toxiproxy = or_skip(lambda: Toxiproxy(tmp_path_factory.mktemp("toxiproxy")))
+    toxiproxy.start()
+    yield toxiproxy.proxy("rabbitmq", server.port)
+    toxiproxy.stop()
+
+
+def carry(folder: Path, url: str, number: int, disturb: Callable[[random.Random], None]) -> None:
+    seed = SEED + number
+    file = write_pipeline(folder, f'{{url: "{url}", name: "faulty{seed}", partitions: 2}}', seed)
+    expected, chance = Undisturbed(file), random.Random(seed)
+    faults = carry_under_fault(file, chance, lambda: disturb(chance))
+    print(f"seed {seed}: {faults} faults")  # noqa: T201 (shown with -rP, and when it fails)
+    assert_as_undisturbed(file, expected)
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_producer_consumer_and_server_killed(tmp_path: Path, server: RabbitMQ, number: int) -> None:
+    carry(tmp_path, server.url, number, lambda _: server.restart())
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_the_network_cut_slowed_and_reset(tmp_path: Path, server: RabbitMQ, proxy: Proxy, number: int) -> None:
+    def disturb(chance: random.Random) -> None:
+        proxy.heal()
+        match chance.randrange(5):
+            case 0:
+                proxy.cut()
+            case 1:
+                proxy.add("latency", latency=200, jitter=100)
+            case 2:
+                proxy.add("bandwidth", stream="upstream", rate=500)
+            case 3:
+                proxy.add("reset_peer", timeout=chance.randrange(300))
+            case 4:
+                proxy.add("limit_data", bytes=chance.randrange(100_000))
+        if chance.random() < 0.5:
+            proxy.heal()
+
+    carry(tmp_path, server.url.replace(str(server.port), str(proxy.port)), number, disturb)
+    proxy.heal()
