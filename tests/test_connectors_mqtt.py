@@ -142,6 +142,21 @@ def test_what_was_acknowledged_is_gone_and_the_rest_comes_again_in_order(
     source.close()
 
 
+def test_an_acknowledgement_right_before_the_end_counts_though_more_was_coming(server: Mosquitto, name: str) -> None:
+    there = broker(server, name)
+    reading_from(there).close()
+    publish(there, messages(0, 1500))
+    source = reading_from(there)
+    found: list[Message] = []
+    while len(found) < 200:
+        found += source.poll(200 - len(found), 0.2).messages
+    source.ack(found)
+    source.close()
+    source = reading_from(there)
+    assert source.poll(1, 1).messages[0].seq == 200
+    source.close()
+
+
 def test_what_is_published_while_nobody_reads_is_kept(server: Mosquitto, name: str) -> None:
     there = broker(server, name)
     reading_from(there).close()

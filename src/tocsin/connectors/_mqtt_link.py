@@ -7,6 +7,7 @@ gone, is kept as a fault and raised by the next step.
 from __future__ import annotations
 
 import contextlib
+import os
 import selectors
 import socket
 import ssl
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 5.0
 """Seconds that a server may take to answer when it is connected to, and when it is subscribed at."""
+GOODBYE = 1.0
+"""Seconds that a server may take to read what was said last."""
 TICK = 1.0
 """Seconds after which somebody who waits longer looks whether the server still gives signs of life."""
 FAILED = 128
@@ -176,8 +179,7 @@ class Link:
         """Say goodbye, if there is somebody to say it to."""
         with contextlib.suppress(Exception):
             if self._fault is None:
-                self.client.disconnect()
-                self.client.loop_write()
+                self._leave()
         if self._selector is not None:
             self._selector.close()
             self._selector = None
@@ -185,6 +187,23 @@ class Link:
         with contextlib.suppress(Exception):
             if sock := self.client.socket():
                 sock.close()
+
+    def _leave(self) -> None:
+        """Disconnect, and wait until the server has read it.
+
+        A connection that is closed while something unread lies in it is torn down, and takes with it
+        acknowledgements that the server has not read yet.
+        """
+        with socket.socket(fileno=os.dup(self._socket().fileno())) as kept:
+            deadline = time.monotonic() + GOODBYE
+            self.client.disconnect()
+            while self.client.want_write() and time.monotonic() < deadline:
+                self._readable(GOODBYE / 100)
+                self.client.loop_write()
+            kept.shutdown(socket.SHUT_WR)
+            kept.settimeout(GOODBYE)
+            while kept.recv(1 << 16) and time.monotonic() < deadline:
+                pass
 
     def _secure(self) -> None:
         """Prepare TLS, if the scheme or one of its files asks for it."""
