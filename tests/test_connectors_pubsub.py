@@ -218,6 +218,18 @@ def test_before_begin_and_after_end_nothing_is_given(name: str) -> None:
     source.close()
 
 
+def test_after_end_what_a_request_still_brings_is_left_to_others(name: str) -> None:
+    there = broker(name)
+    one, other = reading_from(there), reading_from(there)
+    nothing(one, 0.1)
+    one.end("0")
+    publish(there, messages(0, 10))
+    nothing(one, 1)
+    assert numbered(take(other, 10)) == list(range(10))
+    one.close()
+    other.close()
+
+
 def test_a_cut_connection_is_not_connected_and_everything_arrives_after_it(
     server: PubSub, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,6 +74,9 @@ class Source:
 
     def end(self, partition: str) -> None:  # noqa: ARG002 (there is one)
         """Give back what is held, at once."""
+        if self._pulling is not None and self._pulling.done() and not self._pulling.exception():
+            self._waiting.extend(self._pulling.result())
+            self._pulling = None
         self._begun = False
         ids = self._outstanding()
         self._acked += len(self._held)
@@ -144,7 +147,14 @@ class Source:
         elif wait([self._pulling], seconds).done:
             done, self._pulling = self._pulling, None
             with ours(self._topic.address, f"subscription {self._topic.subscription}"):
-                self._waiting.extend(done.result())
+                self._arrived(done.result())
+
+    def _arrived(self, received: Sequence[Any]) -> None:
+        """Keep what a request brought, or give it back if nobody asks any more."""
+        if self._begun:
+            self._waiting.extend(received)
+        else:
+            self._put_off([each.ack_id for each in received], 0)
 
     def _request(self, client: Any) -> Sequence[Any]:
         request = {"subscription": self._topic.subscription, "max_messages": PULL}
