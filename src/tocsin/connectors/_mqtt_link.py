@@ -10,20 +10,21 @@ import contextlib
 import os
 import selectors
 import socket
-import ssl
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from tocsin.address import TLS, Address
-from tocsin.errors import NotConnected, RetryLater, SetupError, TocsinError, did_you_mean
+from tocsin.address import Address
+from tocsin.connectors._mqtt_address import failed, port_of, settings_of, tls_of
+from tocsin.errors import NotConnected, RetryLater, SetupError, TocsinError
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
+MOST = 65_535
+"""Messages that can be under way at a time, by the numbers that MQTT has for them."""
 PATIENCE = 5.0
 """Seconds that a server may take to answer when it is connected to, and when it is subscribed at."""
 GOODBYE = 1.0
@@ -53,46 +54,6 @@ BUSY = (137, 151, 159)
 """Reason codes of a server that is there and asks for patience."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The parameters of an address.
-
-    `inflight` messages at most are unacknowledged at a time; a session is kept for `expiry` seconds after its
-    client has gone; `keepalive` seconds without a word show that a connection is lost.  The server has the
-    last word on all three, and with 3.1.1 it alone decides on the first two.
-    """
-
-    version: Literal["5", "3.1.1"] = "5"
-    inflight: int = 1000
-    expiry: int = 7 * 86_400
-    keepalive: int = 20
-
-
-_LIMITS = {"inflight": 65_535, "expiry": 2**32 - 1, "keepalive": 65_535}
-
-
-def settings_of(address: Address) -> Settings:
-    """The parameters of an address; SetupError says which one is wrong."""
-    found: dict[str, Any] = {}
-    for name, text in address.options.items():
-        if name == "version" and text in ("5", "3.1.1"):
-            found[name] = text
-        elif name in _LIMITS and text.isdecimal() and 0 < int(text) <= _LIMITS[name]:
-            found[name] = int(text)
-        elif name not in TLS:
-            raise SetupError(f"{address}: ?{name}={text}: {_expected(name)}")
-    return Settings(**found)
-
-
-def _expected(name: str) -> str:
-    if name == "version":
-        return "expected 5 or 3.1.1"
-    if name in _LIMITS:
-        return f"expected a whole number from 1 to {_LIMITS[name]}"
-    known = ["version", *_LIMITS, *TLS]
-    return f"there is no such parameter; expected one of {', '.join(known)}.{did_you_mean(name, known)}"
-
-
 class Link:
     """A client of an MQTT server; with `keep` the server keeps its session while it is away."""
 
@@ -116,7 +77,7 @@ class Link:
             manual_ack=True,
         )
         # The queues above this client decide how much is under way, not the client's own limit of 20.
-        self.client.max_inflight_messages_set(_LIMITS["inflight"])
+        self.client.max_inflight_messages_set(MOST)
         self.client.on_connect = self._on_connect
         self.client.on_disconnect = self._on_disconnect
         self.client.on_subscribe = self._on_subscribe
@@ -126,19 +87,16 @@ class Link:
 
     def open(self) -> None:
         """Connect, and wait for the server's word."""
-        self._secure()
+        if context := tls_of(self._address):
+            self.client.tls_set_context(context)
         if self._address.user:
             self.client.username_pw_set(self._address.user, self._address.password or None)
         try:
             self._connect()
-        except ssl.SSLError as error:
-            raise self._untrusted(error) from error
         except OSError as error:
-            raise NotConnected(f"{self._address}: no connection came about: {error}{self._hint(error)}") from error
+            raise failed(self._address, error) from error
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._socket(), selectors.EVENT_READ)
-        # Each packet is written by itself. Held back until the one before has arrived, twenty took 40 ms.
-        self._socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._wait_for_answer("the server listens, but does not answer as an MQTT server does")
 
     def subscribe(self, topics: str) -> None:
@@ -205,22 +163,8 @@ class Link:
             while kept.recv(1 << 16) and time.monotonic() < deadline:
                 pass
 
-    def _secure(self) -> None:
-        """Prepare TLS, if the scheme or one of its files asks for it."""
-        ca, cert, key = (self._address.tls_file(name) for name in TLS)
-        if not _encrypted(self._address):
-            return
-        try:
-            context = ssl.create_default_context(cafile=ca)
-            if cert or key:
-                context.load_cert_chain(cert or "", key)
-        except OSError as error:
-            given = ", ".join(f"{name}={self._address.tls_file(name)}" for name in TLS if self._address.tls_file(name))
-            raise SetupError(f"{self._address}: the files for TLS cannot be used ({given}): {error}") from error
-        self.client.tls_set_context(context)
-
     def _connect(self) -> None:
-        port = self._address.port or (8883 if _encrypted(self._address) else 1883)
+        port = port_of(self._address)
         if self.v5:
             self.client.connect(
                 self._address.host,
@@ -240,18 +184,6 @@ class Link:
         properties.ReceiveMaximum = self.settings.inflight
         properties.SessionExpiryInterval = self.settings.expiry if self._keep else 0
         return properties
-
-    def _untrusted(self, error: ssl.SSLError) -> TocsinError:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            why = f"the server's certificate is not trusted ({error.verify_message}): check ?ca= and the host's name"
-            return SetupError(f"{self._address}: {why}")
-        if error.reason == "WRONG_VERSION_NUMBER":
-            return SetupError(f"{self._address}: no TLS is spoken there: check the port, or write mqtt://")
-        return NotConnected(f"{self._address}: no TLS connection came about: {error}")
-
-    def _hint(self, error: OSError) -> str:
-        cut = isinstance(error, ConnectionResetError) and _encrypted(self._address)
-        return ". Is this the port for TLS?" if cut else ""
 
     def _readable(self, timeout: float) -> bool:
         sock = self._socket()
@@ -281,7 +213,7 @@ class Link:
             self.refuse(code, "refused the connection")
             if code.value in BUSY:
                 self._fault = RetryLater(str(self._fault))
-        self.inflight = min(self.settings.inflight, getattr(properties, "ReceiveMaximum", _LIMITS["inflight"]))
+        self.inflight = min(self.settings.inflight, getattr(properties, "ReceiveMaximum", MOST))
         self._answers.append([code])
 
     def _on_subscribe(self, _client: Any, _data: Any, _mid: int, codes: list[ReasonCode], _properties: Any) -> None:
@@ -307,10 +239,6 @@ class Link:
         remedy = REMEDIES.get(code.value, "").format(client=self._client_id)
         said = f"{self._address}: the server {what} ({str(code).lower()})"
         return SetupError(f"{said}: {remedy}") if remedy else NotConnected(said)
-
-
-def _encrypted(address: Address) -> bool:
-    return address.scheme == "mqtts" or any(address.tls_file(name) for name in TLS)
 
 
 def until(deadline: float, step: Callable[[float], bool], done: Callable[[], bool], full: Callable[[], bool]) -> None:
