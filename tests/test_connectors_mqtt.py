@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -237,6 +238,25 @@ def test_while_paused_nothing_is_given_and_the_connection_is_kept(server: Mosqui
     source.resume()
     assert [message.seq for message in take(source, 3)] == [0, 1, 2]
     source.close()
+
+
+def test_while_paused_what_nobody_acknowledges_neither_holds_up_a_poll_nor_fills_the_memory(
+    server: Mosquitto, name: str
+) -> None:
+    """Messages at QoS 0, of which no more than `inflight` wait."""
+    source = reading_from(broker(server, name, "?inflight=10"))
+    source.pause()
+    sink = publishing_to(broker(server, name))
+    for _ in range(500):
+        sink._link.client.publish(f"{name}/0", b"71.5")  # type: ignore[attr-defined]
+    began = time.monotonic()
+    for _ in range(5):
+        source.poll(1000, 0.1)
+    assert time.monotonic() - began < 2
+    source.resume()
+    assert len(take(source, 10)) == 10
+    source.close()
+    sink.close()
 
 
 @pytest.mark.parametrize("options", ["", "?version=3.1.1"])

@@ -245,5 +245,6 @@ def until(deadline: float, step: Callable[[float], bool], done: Callable[[], boo
     """Take steps until something is done or the time is over, and then those that need no waiting."""
     while not full():
         came = step(0.0 if done() else max(0.0, deadline - time.monotonic()))
-        if not came and (done() or time.monotonic() >= deadline):
+        # While reading is paused nothing is ever done, however much comes.
+        if not (came if done() else time.monotonic() < deadline):
             return
