@@ -19,7 +19,9 @@ from pathlib import Path
 ROUNDS = int(os.environ.get("TOCSIN_ROUNDS", "2"))
 """Rounds of each fault test; `make faults ROUNDS=100` runs many."""
 SEED = int(os.environ.get("TOCSIN_SEED", "0")) or random.randrange(1 << 30)
-PATIENCE = 120.0
+FAULTS = 12
+"""Faults in one round at most."""
+PATIENCE = 180.0
 
 DEVICES, EACH = 100, 1200
 RULES = """
@@ -99,10 +101,15 @@ class Undisturbed:
         self.readings = len(times)
 
 
-def carry_under_fault(file: Path, chance: random.Random, disturb: Callable[[], None] | None = None) -> int:
+def carry_under_fault(
+    file: Path,
+    chance: random.Random,
+    disturb: Callable[[], None] | None = None,
+    heal: Callable[[], None] = lambda: None,
+) -> int:
     """Publish and watch to the end while either is killed now and then; returns how many faults there were.
 
-    `disturb` is one more thing that may happen, such as killing the broker.
+    `disturb` is one more thing that may happen, such as killing the broker; `heal` ends it after the last.
     """
     faults, deadline = 0, time.monotonic() + PATIENCE
     running = {"publish": command("publish", file), "watch": command("watch", file)}
@@ -111,10 +118,12 @@ def carry_under_fault(file: Path, chance: random.Random, disturb: Callable[[], N
             assert time.monotonic() < deadline, "it does not come to an end"
             time.sleep(chance.uniform(0.2, 2.0))
             victim = chance.choice(["publish", "watch", "disturb"] if disturb else ["publish", "watch"])
-            if victim == "disturb" and disturb is not None:
+            if faults >= FAULTS:
+                heal()
+            elif victim == "disturb" and disturb is not None:
                 disturb()
                 faults += 1
-            elif running[victim].poll() is None and faults < 12:
+            elif running[victim].poll() is None:
                 running[victim].kill()
                 running[victim].wait()
                 faults += 1

@@ -6,6 +6,7 @@ import itertools
 import logging
 import random
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -521,9 +522,12 @@ def test_a_source_that_is_cut_off_in_the_middle_of_a_message_gets_all_again(
     broker = broker_at(through(proxy, server), name)
     found: list[Message] = []
     with Reader(broker) as reader:
-        proxy.add(toxic, "downstream", **CUTS[toxic])
+        # The proxy answers when the data in its hands has gone on, and for that somebody has to read.
+        adding = threading.Thread(target=proxy.add, args=(toxic, "downstream"), kwargs=CUTS[toxic])
+        adding.start()
         with pytest.raises(NotConnected):
             found.extend(message for some in acknowledged(reader, 5) for message in some)
+        adding.join()
     assert seqs(found) == list(range(len(found)))
     proxy.heal()
     with Reader(broker) as reader:

@@ -32,11 +32,17 @@ def proxy(server: RabbitMQ, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     toxiproxy.stop()
 
 
-def carry(folder: Path, url: str, number: int, disturb: Callable[[random.Random], None]) -> None:
+def carry(
+    folder: Path,
+    url: str,
+    number: int,
+    disturb: Callable[[random.Random], None],
+    heal: Callable[[], None] = lambda: None,
+) -> None:
     seed = SEED + number
     file = write_pipeline(folder, f'{{url: "{url}", name: "faulty{seed}", partitions: 2}}', seed)
     expected, chance = Undisturbed(file), random.Random(seed)
-    faults = carry_under_fault(file, chance, lambda: disturb(chance))
+    faults = carry_under_fault(file, chance, lambda: disturb(chance), heal)
     print(f"seed {seed}: {faults} faults")  # noqa: T201 (shown with -rP, and when it fails)
     assert_as_undisturbed(file, expected)
 
@@ -64,5 +70,4 @@ def test_the_network_cut_slowed_and_reset(tmp_path: Path, server: RabbitMQ, prox
         if chance.random() < 0.5:
             proxy.heal()
 
-    carry(tmp_path, server.url.replace(str(server.port), str(proxy.port)), number, disturb)
-    proxy.heal()
+    carry(tmp_path, server.url.replace(str(server.port), str(proxy.port)), number, disturb, proxy.heal)

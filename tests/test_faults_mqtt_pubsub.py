@@ -1,0 +1,75 @@
+"""Killed and cut over MQTT and Pub/Sub: the processes and the network; these servers lose what they hold when killed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from faults import ROUNDS, SEED, Undisturbed, assert_as_undisturbed, carry_under_fault, write_pipeline
+from services import or_skip
+from services.mosquitto import PASSWORD, USER, Mosquitto
+from services.pubsub import PubSub
+from services.toxiproxy import Proxy, Toxiproxy
+
+
+@pytest.fixture(scope="module")
+def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
+    server = or_skip(lambda: Mosquitto(tmp_path_factory.mktemp("mosquitto")))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def pubsub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PubSub]:
+    server = or_skip(lambda: PubSub(tmp_path_factory.mktemp("pubsub")))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def toxiproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toxiproxy]:
+    server = or_skip(lambda: Toxiproxy(tmp_path_factory.mktemp("toxiproxy")))
+    server.start()
+    yield server
+    server.stop()
+
+
+def carry(folder: Path, broker: str, seed: int, proxy: Proxy) -> None:
+    """Processes are killed, and the network is cut for a while."""
+    file = write_pipeline(folder, broker, seed)
+    expected, chance = Undisturbed(file), random.Random(seed)
+
+    def disturb() -> None:
+        proxy.heal()
+        if chance.random() < 0.5:
+            proxy.cut()
+
+    faults = carry_under_fault(file, chance, disturb, proxy.heal)
+    print(f"seed {seed}: {faults} faults")  # noqa: T201 (shown with -rP, and when it fails)
+    assert_as_undisturbed(file, expected)
+
+
+@pytest.mark.xdist_group("mosquitto")
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_over_mqtt(tmp_path: Path, mosquitto: Mosquitto, toxiproxy: Toxiproxy, number: int) -> None:
+    seed = SEED + number
+    proxy = toxiproxy.proxy(f"mqtt{number}", mosquitto.port)
+    url = f"mqtt://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{proxy.port}"
+    carry(tmp_path, f'{{url: "{url}", name: "faulty{seed}"}}', seed, proxy)
+
+
+@pytest.mark.xdist_group("pubsub")
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_over_pubsub(
+    tmp_path: Path, pubsub: PubSub, toxiproxy: Toxiproxy, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed = SEED + number
+    proxy = toxiproxy.proxy(f"pubsub{number}", int(pubsub.address.rpartition(":")[2]))
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{proxy.port}")
+    carry(tmp_path, f'{{url: "pubsub://kitchen?deadline=10", name: "faulty{seed}"}}', seed, proxy)
