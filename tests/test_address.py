@@ -44,3 +44,16 @@ def test_a_password_may_stand_in_a_file(tmp_path: Path) -> None:
 def test_what_is_no_address_is_said_without_its_secret(text: str) -> None:
     with pytest.raises(ValueError, match="not an address"):
         parse_address(text.replace("://", "://u:hidden@") if "@" not in text else text, {})
+
+
+def test_several_servers_of_one_cluster_stand_with_commas() -> None:
+    found = parse_address("kafka://me:a,b@h1:9092,[::1]:9093,h3/x", {})
+    assert (found.host, found.port, found.user, found.password) == ("h1", 9092, "me", "a,b")
+    assert found.servers == ("h1:9092", "[::1]:9093", "h3")
+    assert str(found) == "kafka://h1:9092,[::1]:9093,h3/x"
+
+
+@pytest.mark.parametrize("servers", ["h1,", ",h2", "h1,h2:port"])
+def test_a_server_in_a_list_must_be_one(servers: str) -> None:
+    with pytest.raises(ValueError, match="not an address"):
+        parse_address(f"kafka://{servers}", {})

@@ -1,6 +1,7 @@
 """The address of a server as the user writes it, and how it is shown: without its secrets.
 
     amqp://user:password@host:5671/vhost?ca=ca.pem&cert=me.pem&key=me.key
+    kafka://host:9092,other:9092          several servers of one cluster
 
 User and password come from the address, else from the environment (`TOCSIN_BROKER_USER`,
 `TOCSIN_BROKER_PASSWORD`, or a file that `TOCSIN_BROKER_PASSWORD_FILE` names).
@@ -28,10 +29,16 @@ class Address:
     user: str = ""
     password: str = field(default="", repr=False)
     options: Mapping[str, str] = field(default_factory=dict)
+    more: tuple[str, ...] = ()
+    """Further servers of the same cluster, as `host:port`."""
 
     def __str__(self) -> str:
-        port = f":{self.port}" if self.port is not None else ""
-        return f"{self.scheme}://{self.host}{port}{'/' + self.path if self.path else ''}"
+        return f"{self.scheme}://{','.join(self.servers)}{'/' + self.path if self.path else ''}"
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Every server, as `host:port`, or `host` where no port was given."""
+        return (_server(self.host, self.port), *self.more)
 
     def tls_file(self, name: str) -> str | None:
         """The path of `ca`, `cert` or `key`, None if it was not given."""
@@ -44,8 +51,12 @@ def parse_address(text: str, environment: Mapping[str, str], base: Path | None =
     Paths in its parameters are taken from `base`, the folder of the pipeline file.
     """
     try:
-        parts = urlsplit(text)
+        whole = urlsplit(text)
+        asks, at, servers = whole.netloc.rpartition("@")
+        first, *others = servers.split(",")
+        parts = whole._replace(netloc=asks + at + first)
         port = parts.port
+        more = tuple(_other(server) for server in others)
     except ValueError as error:
         raise ValueError(f"this is not an address: {error}") from None
     if not parts.scheme or not parts.hostname:
@@ -62,7 +73,20 @@ def parse_address(text: str, environment: Mapping[str, str], base: Path | None =
         user=unquote(parts.username or "") or environment.get("TOCSIN_BROKER_USER", ""),
         password=unquote(parts.password or "") or _password(environment),
         options=options,
+        more=more,
     )
+
+
+def _server(host: str, port: int | None) -> str:
+    name = f"[{host}]" if ":" in host else host
+    return name if port is None else f"{name}:{port}"
+
+
+def _other(text: str) -> str:
+    parts = urlsplit(f"//{text}")
+    if not parts.hostname:
+        raise ValueError("a comma without a server after it")
+    return _server(parts.hostname, parts.port)
 
 
 def _password(environment: Mapping[str, str]) -> str:
