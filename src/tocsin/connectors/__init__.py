@@ -17,10 +17,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
 from tocsin.address import Address
+from tocsin.errors import SetupError, did_you_mean
 from tocsin.message import Message
+
+SCHEMES = {
+    "amqp": "amqp",
+    "amqps": "amqp",
+    "journal": "journal",
+    "kafka": "kafka",
+    "kafkas": "kafka",
+    "mqtt": "mqtt",
+    "mqtts": "mqtt",
+    "pubsub": "pubsub",
+}
+"""The file of each scheme that a broker's address may have; with an s at its end it speaks TLS."""
 
 PARTITIONED = ("amqp", "kafka")
 """Brokers whose `partitions` are queues or partitions of their own; the others have one, and one reader."""
@@ -54,7 +68,10 @@ class Broker:
 
 
 class Polled(NamedTuple):
-    """What happened: messages in the order of their partitions, and partitions that came or went."""
+    """What happened: messages in the order of their partitions, and partitions that came or went.
+
+    A partition that went and came back is in both, and was lost before it was gained.
+    """
 
     messages: list[Message]
     gained: tuple[str, ...] = ()
@@ -139,11 +156,27 @@ class Sink(Protocol):
 
 def open_sink(broker: Broker) -> Sink:
     """The sink of a broker, not opened yet, from the file of its scheme."""
-    made: Sink = import_module(f"tocsin.connectors.{broker.address.scheme}").Sink(broker)
+    made: Sink = _file(broker).Sink(broker)
     return made
 
 
 def open_source(broker: Broker, group: str) -> Source:
     """The source of a broker for one group of consumers, not opened yet."""
-    made: Source = import_module(f"tocsin.connectors.{broker.address.scheme}").Source(broker, group)
+    made: Source = _file(broker).Source(broker, group)
     return made
+
+
+def _file(broker: Broker) -> ModuleType:
+    scheme = broker.address.scheme
+    if scheme not in SCHEMES:
+        known = ", ".join(SCHEMES)
+        raise SetupError(f"there is no broker '{scheme}': expected one of {known}.{did_you_mean(scheme, SCHEMES)}")
+    file = SCHEMES[scheme]
+    try:
+        return import_module(f"tocsin.connectors.{file}")
+    except ModuleNotFoundError as missing:
+        if str(missing.name).startswith("tocsin"):
+            raise
+        # Each broker's extra has its file's name.
+        remedy = f"install it with pip install 'tocsin[{file}]'"
+        raise SetupError(f"{scheme}: the library {missing.name} is not installed here: {remedy}") from missing
