@@ -9,7 +9,7 @@ cannot be saved throws the engine away, and everything begins anew from the stor
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -108,8 +108,8 @@ class Watcher:
     def _connected(self, progress: Callable[[Stats], None] | None, until: Callable[[], Until | None]) -> None:
         source, consumer = self._source, self._consumer
         source.open()
-        for partition in self._parts.broker.partitions:
-            source.begin(partition, consumer.positions.get(partition))
+        if not source.assigns:
+            self._begin(self._parts.broker.partitions)
         self._reconnecting.connected()
         quiet_since = time.monotonic()
         while not self._stopped():
@@ -131,16 +131,28 @@ class Watcher:
 
     def _gather(self) -> list[Message]:
         """What comes within some milliseconds, or as much as one transaction should hold."""
-        found = self._source.poll(POLL, PATIENCE).messages
+        found = self._poll(POLL, PATIENCE)
         if not found:
             return found
         deadline = time.monotonic() + TOGETHER
         while _fits(found) and (left := deadline - time.monotonic()) > 0:
-            more = self._source.poll(POLL - len(found), left).messages
+            more = self._poll(POLL - len(found), left)
             if not more:
                 break
             found += more
         return found
+
+    def _poll(self, most: int, patience: float) -> list[Message]:
+        """What has come; partitions that the broker hands out are begun where the store says."""
+        polled = self._source.poll(most, patience)
+        for partition in polled.lost:
+            self._source.end(partition)
+        self._begin(polled.gained)
+        return polled.messages
+
+    def _begin(self, partitions: Iterable[str]) -> None:
+        for partition in partitions:
+            self._source.begin(partition, self._consumer.positions.get(partition))
 
     def _disconnected(self) -> None:
         self._source.close()

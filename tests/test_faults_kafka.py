@@ -1,0 +1,33 @@
+"""Killed over Kafka: producer, consumer and the broker itself."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from faults import ROUNDS, SEED, Undisturbed, assert_as_undisturbed, carry_under_fault, write_pipeline
+from services import or_skip
+from services.kafka import Kafka
+
+pytestmark = pytest.mark.xdist_group("kafka")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    server = or_skip(lambda: Kafka(tmp_path_factory.mktemp("kafka")))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_producer_consumer_and_broker_killed(tmp_path: Path, server: Kafka, number: int) -> None:
+    seed = SEED + number
+    file = write_pipeline(tmp_path, f'{{url: "{server.url}", name: "faulty{seed}", partitions: 2}}', seed)
+    expected = Undisturbed(file)
+    faults = carry_under_fault(file, random.Random(seed), server.restart)
+    print(f"seed {seed}: {faults} faults")  # noqa: T201 (shown with -rP, and when it fails)
+    assert_as_undisturbed(file, expected)
