@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import pytest
@@ -68,6 +69,8 @@ def test_lines_that_say_nothing_are_passed_over_and_still_counted() -> None:
         ('m,device=a x=1,t="# no comment" 7', ("a", "m_x", (), 7, 1.0)),
         ("m,device=é  x=1   7", ("é", "m_x", (), 7, 1.0)),
         ("m,device=a\u00a0b x=1 7", ("a\u00a0b", "m_x", (), 7, 1.0)),
+        ('\u00a0m,device=a\u00a0 x=1,t="" 7', ("a\u00a0", "\u00a0m_x", (), 7, 1.0)),
+        ('  m,device=a t="",x=1  7\r', ("a", "m_x", (), 7, 1.0)),
         ("m,device=a x=.5 -7", ("a", "m_x", (), -7, 0.5)),
     ],
 )
@@ -227,6 +230,28 @@ def test_a_forgotten_quote_costs_its_own_line_alone() -> None:
     found = told(data)
     assert [number for number, _, _ in found.bad] == [1]
     assert len(found.batch) == OPEN_LIMIT // 10
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        'm,device=a t="\n' * 40_000,
+        ('m,device=a t="' + '\\"\n' * 20_000) * 8,
+        "m,device=a x=" + "1" * 500_000 + "i 1",
+        "m,device=a x=1e" + "9" * 500_000 + "z 1",
+        "m" * 500_000,
+        "\\ " * 250_000,
+        "m,device=a " + "," * 500_000,
+    ],
+    ids=range(7),
+)
+def test_lines_made_to_take_long_do_not(data: str) -> None:
+    """Each took minutes where every length of a match, or every line after it, was tried again."""
+    began = process_time()
+    found = told(data)
+    assert process_time() - began < 5
+    assert len(found.batch) == 0
+    assert all(len(reason) < 300 for _, _, reason in found.bad)
 
 
 def test_a_file_of_lines_is_read_by_its_name(tmp_path: Path) -> None:

@@ -38,17 +38,13 @@ def _more(lines: list[bytes], place: int) -> int | None:
     head = _BEFORE_FIELDS.match(lines[place])
     if head is None or lines[place].lstrip().startswith(b"#"):
         return 0
-    is_open, size = _ends_open(lines[place], head.end()), 0
-    for taken, raw in enumerate(lines[place:]):
-        size += len(raw) + 1
-        if taken:
-            closing = _CLOSING.match(raw)
-            is_open = closing is None or _ends_open(raw, closing.end())
-        if not is_open:
-            return taken
-        if size > OPEN_LIMIT:
-            break
-    return None
+    is_open, size, end = _ends_open(lines[place], head.end()), len(lines[place]), place
+    while is_open and size <= OPEN_LIMIT and end + 1 < len(lines):
+        end += 1
+        size += len(lines[end]) + 1
+        closing = _CLOSING.match(lines[end])
+        is_open = closing is None or _ends_open(lines[end], closing.end())
+    return None if is_open else end - place
 
 
 def _ends_open(raw: bytes, begin: int) -> bool:
@@ -60,7 +56,7 @@ def _simply(text: str) -> Parts | None:
     """The parts of a line without escapes and texts; None if it takes more care."""
     if "\\" in text or '"' in text:
         return None
-    parts = [part for part in text.strip("\r\t ").split(" ") if part]
+    parts = [part for part in text.strip(_BLANK).split(" ") if part]
     if not 2 <= len(parts) <= 3:
         return None
     fields = [(name, value) for name, _, value in (field.partition("=") for field in parts[1].split(","))]
@@ -69,6 +65,7 @@ def _simply(text: str) -> Parts | None:
 
 def _carefully(text: str) -> Parts:
     """The parts of a line sign by sign."""
+    text = text.strip(_BLANK)
     head = _HEAD.match(text)
     if head is None:
         raise ValueError(f"expected a measurement with tags, then fields, then a time, as in {EXAMPLE}")
@@ -79,7 +76,7 @@ def _carefully(text: str) -> Parts:
             raise ValueError(_wrong_field(text[place:]))
         fields.append((plain(field[1]), field[2]))
         place, more = field.end(), field[3] == ","
-    return head[1], fields, text[place:].strip()
+    return head[1], fields, text[place:].strip(_BLANK)
 
 
 def _wrong_field(rest: str) -> str:
@@ -98,8 +95,10 @@ def plain(text: str) -> str:
     return _ESCAPED.sub(r"\1", text) if "\\" in text else text
 
 
-_HEAD = re.compile(r"\s*((?:[^ ]|(?<=\\) )+) +")
-_FIELD = re.compile(r'((?:[^,= ]|(?<=\\)[,= ])+)=("(?:[^"\\]|\\.)*"|[^," ]+)(,|(?=\s|$))', re.DOTALL)
+_BLANK = " \t\r\n"
+"""What may stand around a line. Other signs that Unicode calls spaces are part of names."""
+_HEAD = re.compile(r"((?:[^ ]|(?<=\\) )+) +")
+_FIELD = re.compile(r'((?:[^,= ]|(?<=\\)[,= ])+)=("(?:[^"\\]|\\.)*"|[^," ]+)(,|(?= |\Z))', re.DOTALL)
 _OPEN = re.compile(r'^[^"]*="(?:[^"\\]|\\.)*$', re.DOTALL)
 _BEFORE_FIELDS = re.compile(rb"\s*(?:[^ ]|(?<=\\) )+ +")
 _CLOSING = re.compile(rb'(?:[^"\\]|\\.|\\$)*"', re.DOTALL)

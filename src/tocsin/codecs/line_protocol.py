@@ -171,16 +171,15 @@ def _value(name: str, written: str) -> float | None:
     """A field's number, None for a text."""
     if not name or not written:
         raise ValueError(f"a field is not written as name=value, as in {EXAMPLE}")
-    number = _NUMBER.fullmatch(written)
-    if number is not None:
-        value = float(number[1])
+    if _NUMBER.fullmatch(written):
+        value = float(written)
         if value in (float("inf"), float("-inf")):
-            raise ValueError(f"field '{name}': {written} is too large")
+            raise ValueError(f"field '{name[:SHOWN]}': {written[:SHOWN]} is too large")
         return value
     if whole := _WHOLE.fullmatch(written):
         low, high = (-(2**63), 2**63) if whole[2] == "i" else (0, 2**64)
         if len(whole[1]) > _DIGITS or not low <= int(whole[1]) < high:
-            raise ValueError(f"field '{name}': {written[:SHOWN]} does not fit into 64 bits")
+            raise ValueError(f"field '{name[:SHOWN]}': {written[:SHOWN]} does not fit into 64 bits")
         return float(int(whole[1]))
     if written in _TRUE:
         return 1.0
@@ -188,14 +187,16 @@ def _value(name: str, written: str) -> float | None:
         return 0.0
     if _STRING.fullmatch(written):
         return None
-    raise ValueError(f"field '{name}': {written[:SHOWN]} is neither a number, true or false, nor a text in quotes")
+    raise ValueError(
+        f"field '{name[:SHOWN]}': {written[:SHOWN]} is neither a number, true or false, nor a text in quotes"
+    )
 
 
 _MOST = 1 << 20
 """So many series are remembered by how they are written; then all are looked up anew."""
 _DIGITS = 40
 _TRUE, _FALSE = frozenset({"t", "T", "true", "True", "TRUE"}), frozenset({"f", "F", "false", "False", "FALSE"})
-_NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _WHOLE = re.compile(r"([+-]?\d+)([iu])", re.ASCII)
 _INTEGER = re.compile(r"-?\d{1,40}", re.ASCII)
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
