@@ -363,3 +363,20 @@ def test_without_the_library_the_command_is_said(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "google.cloud", None)
     with pytest.raises(SetupError, match=r"pip install 'tocsin\[pubsub\]'"):
         open_sink(broker("cook")).open()
+
+
+def test_what_is_pulled_may_be_larger_than_four_megabytes(name: str) -> None:
+    """The limit of a plain gRPC channel; sixty messages of 100 kilobytes come in one answer."""
+    sink = open_sink(broker(name))
+    sink.open()
+    source = reading_from(broker(name))
+    sink.send([Message(b"x" * 100_000)._replace(producer="p", seq=seq) for seq in range(60)])
+    confirmed = 0
+    while confirmed < 60:
+        confirmed += sink.confirmed(5)
+    found: list[Message] = []
+    while len(found) < 60:
+        found += source.poll(1000, 5).messages
+    assert sorted(message.seq for message in found) == list(range(60))
+    source.close()
+    sink.close()

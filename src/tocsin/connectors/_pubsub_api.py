@@ -5,6 +5,7 @@ Requests are made once: the library's own retries would outlast the time that a 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,6 +72,21 @@ def library(address: Address) -> Any:
     except ImportError as missing:
         raise SetupError(f"{address}: Pub/Sub needs a library: pip install 'tocsin[pubsub]'") from missing
     return pubsub_v1
+
+
+def subscriber(pubsub: Any) -> Any:
+    """A client that takes answers of any size: the library's own, but for a server that an emulator's address names.
+
+    There the library makes a channel that refuses more than 4 MB, which a pull of full messages soon is.
+    """
+    server = os.environ.get("PUBSUB_EMULATOR_HOST")
+    if not server:
+        return pubsub.SubscriberClient()
+    import grpc
+    from google.pubsub_v1.services.subscriber.transports.grpc import SubscriberGrpcTransport
+
+    channel = grpc.insecure_channel(server, [("grpc.max_receive_message_length", -1)])
+    return pubsub.SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from itertools import islice
 from typing import Any
 
 from tocsin.connectors import Broker, Polled
-from tocsin.connectors._pubsub_api import ONCE, REQUEST, Topic, is_called, library, ours, translated
+from tocsin.connectors._pubsub_api import ONCE, REQUEST, Topic, is_called, library, ours, subscriber, translated
 from tocsin.errors import NotConnected, RetryLater
 from tocsin.message import Message, headers_of, message_of
 
@@ -60,7 +60,7 @@ class Source:
         self.close()
         pubsub = library(self._topic.address)
         with ours(self._topic.address, "connecting"):
-            self._client, publisher = pubsub.SubscriberClient(), pubsub.PublisherClient()
+            self._client, publisher = subscriber(pubsub), pubsub.PublisherClient()
         try:
             # Put off thrice within the deadline, it may fail to happen once.
             self._every = self._topic.subscribe(publisher, self._client) / 3
