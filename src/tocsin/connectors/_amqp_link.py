@@ -132,6 +132,7 @@ class Link:
             _end(connection, loop)
         with contextlib.suppress(Exception):
             loop.close()
+        self._fault = None
 
     def _lost(self, _: Any, fault: BaseException) -> None:
         self.fail(fault)
