@@ -26,6 +26,7 @@ import pika
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from broker_kit import Reader, numbered, opened
+from services import Missing
 from services.rabbitmq import RabbitMQ
 from tocsin.address import parse_address
 from tocsin.connectors import Broker
@@ -149,7 +150,11 @@ def main() -> None:
     options = parser.parse_args()
     messages = numbered(options.messages, body=b"x" * options.size)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        server = RabbitMQ(Path(folder))
+        try:
+            server = RabbitMQ(Path(folder))
+        except Missing as missing:
+            print(missing)
+            return
         server.start()
         try:
             print(f"{'queue':>8} {'':>8} {'Tocsin/s':>10} {'pika/s':>10} {'ratio':>6}")
