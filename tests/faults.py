@@ -106,14 +106,21 @@ def carry_under_fault(
     chance: random.Random,
     disturb: Callable[[], None] | None = None,
     heal: Callable[[], None] = lambda: None,
+    *,
+    reader_first: bool = False,
 ) -> int:
     """Publish and watch to the end while either is killed now and then; returns how many faults there were.
 
     `disturb` is one more thing that may happen, such as killing the broker; `heal` ends it after the last.
+    `reader_first` is for brokers that keep nothing for a reader that they have never met.
     """
     faults, deadline = 0, time.monotonic() + PATIENCE
-    running = {"publish": command("publish", file), "watch": command("watch", file)}
+    running = {"watch": command("watch", file)}
     try:
+        while reader_first and "connected" not in (file.parent / "watch.log").read_text():
+            assert time.monotonic() < deadline, "it does not connect"
+            time.sleep(0.05)
+        running["publish"] = command("publish", file)
         while not (running["publish"].poll() == 0 and ended(file)):
             assert time.monotonic() < deadline, "it does not come to an end"
             time.sleep(chance.uniform(0.2, 2.0))

@@ -40,7 +40,7 @@ def toxiproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toxiproxy]:
     server.stop()
 
 
-def carry(folder: Path, broker: str, seed: int, proxy: Proxy) -> None:
+def carry(folder: Path, broker: str, seed: int, proxy: Proxy, *, reader_first: bool = False) -> None:
     """Processes are killed, and the network is cut for a while."""
     file = write_pipeline(folder, broker, seed)
     expected, chance = Undisturbed(file), random.Random(seed)
@@ -50,7 +50,7 @@ def carry(folder: Path, broker: str, seed: int, proxy: Proxy) -> None:
         if chance.random() < 0.5:
             proxy.cut()
 
-    faults = carry_under_fault(file, chance, disturb, proxy.heal)
+    faults = carry_under_fault(file, chance, disturb, proxy.heal, reader_first=reader_first)
     print(f"seed {seed}: {faults} faults")  # noqa: T201 (shown with -rP, and when it fails)
     assert_as_undisturbed(file, expected)
 
@@ -61,7 +61,7 @@ def test_over_mqtt(tmp_path: Path, mosquitto: Mosquitto, toxiproxy: Toxiproxy, n
     seed = SEED + number
     proxy = toxiproxy.proxy(f"mqtt{number}", mosquitto.port)
     url = f"mqtt://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{proxy.port}"
-    carry(tmp_path, f'{{url: "{url}", name: "faulty{seed}"}}', seed, proxy)
+    carry(tmp_path, f'{{url: "{url}", name: "faulty{seed}"}}', seed, proxy, reader_first=True)
 
 
 @pytest.mark.xdist_group("pubsub")

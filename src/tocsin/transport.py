@@ -35,6 +35,7 @@ class Transport:
     retention: Retention
     journal: Path
     base: Path
+    group: str
 
     @property
     def embedded(self) -> bool:
@@ -55,7 +56,7 @@ class Transport:
             )
         except ValueError as error:
             raise SetupError(f"`broker`: {error}") from None
-        return Broker(address, self.name, self.partitions, self.queue, self.create)
+        return Broker(address, self.name, self.partitions, self.queue, self.create, self.group)
 
 
 def transport_of(
@@ -81,6 +82,7 @@ def transport_of(
         retention=shape.retention,
         journal=base / f"{pipeline}.{'journal' if shape.url == 'journal' else 'spool'}",
         base=base,
+        group=pipeline,
     )
 
 

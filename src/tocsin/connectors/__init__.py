@@ -46,7 +46,8 @@ class Broker:
 
     `name` is the topic, exchange, subscription or prefix of queues.  `partitions` are the names of the
     partitions: "0" to "n − 1", or, where the file has a `queue` template such as "{device}", the queues
-    themselves.  `create` says whether what is not there is declared; what is there must be as described,
+    themselves.  `group` is the consumers' for whom a sink makes sure that nothing is published past them,
+    where the broker keeps messages only for those whom it knows (a subscription of Pub/Sub).  `create` says whether what is not there is declared; what is there must be as described,
     and a mismatch is a SetupError that names what differs.
     """
 
@@ -55,6 +56,7 @@ class Broker:
     partitions: tuple[str, ...] = ("0",)
     queue: str | None = None
     create: bool = True
+    group: str = ""
 
     @property
     def identity(self) -> str:

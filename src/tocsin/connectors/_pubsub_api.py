@@ -124,6 +124,7 @@ class Topic:
         self.address, self._create = broker.address, broker.create
         self.settings = settings_of(broker.address)
         project, topic = broker.address.host, broker.address.path or broker.name
+        self.group = group
         self.path = f"projects/{project}/topics/{topic}"
         self.subscription = f"projects/{project}/subscriptions/{broker.queue or f'{topic}-{group}'}"
 

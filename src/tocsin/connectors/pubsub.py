@@ -205,14 +205,14 @@ class Sink:
     """Messages to one topic, in the library's batches."""
 
     def __init__(self, broker: Broker) -> None:
-        self._topic = Topic(broker)
+        self._topic = Topic(broker, broker.group)
         self._client: Any = None
         self._waiting: deque[Message] = deque()
         self._under_way: deque[tuple[Any, int]] = deque()
         self._bytes = 0
 
     def open(self) -> None:
-        """Make or check the topic."""
+        """Make or check the topic, and the group's subscription: what is published before it is there, nobody gets."""
         self.close()
         pubsub = library(self._topic.address)
         with ours(self._topic.address, "connecting"):
@@ -221,6 +221,12 @@ class Sink:
                 pubsub.types.PublisherOptions(self._topic.settings.ordering, retry=None, timeout=REQUEST),
             )
         self._topic.prepare(self._client)
+        if self._topic.group:
+            reader = subscriber(pubsub)
+            try:
+                self._topic.subscribe(self._client, reader)
+            finally:
+                reader.close()
 
     def send(self, messages: Sequence[Message]) -> None:
         """Take these; what is too much for now waits here."""

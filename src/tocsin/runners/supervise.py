@@ -27,11 +27,15 @@ class Reconnecting:
         self._stopped = stopped
         self._pause = FIRST
         self._away_since: float | None = None
+        self._known = False
 
     def connected(self) -> None:
         """To be called when a connection stands: the next pause is short again."""
         if self._away_since is not None:
             log.info("%s: connected again after %.1f s", self._what, time.monotonic() - self._away_since)
+        elif self._pause == FIRST and not self._known:
+            log.info("%s: connected", self._what)
+        self._known = True
         self._away_since = None
         self._pause = FIRST
 

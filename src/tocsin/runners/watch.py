@@ -96,21 +96,27 @@ class Watcher:
         return self._consumer.decider.stats
 
     def run(
-        self, progress: Callable[[Stats], None] | None = None, until: Callable[[], Until | None] = lambda: None
+        self,
+        progress: Callable[[Stats], None] | None = None,
+        until: Callable[[], Until | None] = lambda: None,
+        connected: Callable[[], None] = lambda: None,
     ) -> None:
         """Until it is told to stop, or what `until` tells has come to its end."""
         try:
-            self._reconnecting.run(lambda: self._connected(progress, until), self._disconnected)
+            self._reconnecting.run(lambda: self._connected(progress, until, connected), self._disconnected)
         finally:
             self._source.close()
             self._writer.close()
 
-    def _connected(self, progress: Callable[[Stats], None] | None, until: Callable[[], Until | None]) -> None:
+    def _connected(
+        self, progress: Callable[[Stats], None] | None, until: Callable[[], Until | None], connected: Callable[[], None]
+    ) -> None:
         source, consumer = self._source, self._consumer
         source.open()
         if not source.assigns:
             self._begin(self._parts.broker.partitions)
         self._reconnecting.connected()
+        connected()
         quiet_since = time.monotonic()
         while not self._stopped():
             messages = self._gather()

@@ -32,7 +32,12 @@ class Producing:
         self.ended: Until | None = None
         """Who has published everything, once that is so."""
         self.error: BaseException | None = None
+        self._may_begin = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publish", daemon=True)
+
+    def begin(self) -> None:
+        """The consumer is there: a broker may keep nothing for one that it does not know."""
+        self._may_begin.set()
 
     def start(self) -> None:
         """Begin."""
@@ -45,6 +50,9 @@ class Producing:
             raise self.error
 
     def _run(self) -> None:
+        while not self._may_begin.wait(0.1):
+            if self._stopped():
+                return
         try:
             supervise("the producer", self._publish, self._stopped)
         except BaseException as error:  # noqa: BLE001  it is raised again by `join`
@@ -71,7 +79,10 @@ def watch(
 
     def work() -> None:
         watcher = Watcher(make(), store, stopped, stats)
-        watcher.run(progress, lambda: producing.ended if producing is not None else None)
+        if producing is None:
+            watcher.run(progress)
+        else:
+            watcher.run(progress, lambda: producing.ended, producing.begin)
 
     supervise("the consumer", work, stopped)
     return stats
