@@ -4,6 +4,7 @@
 #   make test     all tests
 #   make lint     formatting, lint and types, as .ci/run checks them
 #   make services the servers that tests of brokers talk to: Debian's packages, the others built and cached
+#   make faults   pipelines over every broker, killed and cut at random moments; ROUNDS=100 for many
 #   make bench    how fast this machine is (minutes)
 #   make setup    the environment alone (.venv); does nothing when it is up to date
 #   make lock     pin what the environment has now: after changing dependencies in pyproject.toml
@@ -13,7 +14,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: setup demo test services lint bench lock clean
+.PHONY: setup demo test faults services lint bench lock clean
 
 setup: $(READY)
 
@@ -31,6 +32,10 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+
+# Pipelines under fault, many rounds: make faults ROUNDS=100
+faults: setup
+	TOCSIN_ROUNDS=$(or $(ROUNDS),10) $(BIN)/python -m pytest -n auto -rP tests/test_faults*.py $(PYTEST_ARGS)
 
 services: setup
 	@tests/services/fetch

@@ -73,9 +73,9 @@ def output(*arguments: str) -> str:
     ).stdout
 
 
-def ended(file: Path) -> bool:
+def ended(file: Path, name: str = "faulty.db") -> bool:
     """Whether the consumer has taken everything that the producer had to say."""
-    store = file.parent / "faulty.db"
+    store = file.parent / name
     if not store.exists():
         return False
     with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as connection:

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import random
+import re
+import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from faults import ROUNDS, SEED, Undisturbed, assert_as_undisturbed, carry_under_fault, write_pipeline
+from faults import (
+    ROUNDS,
+    SEED,
+    Undisturbed,
+    assert_as_undisturbed,
+    carry_under_fault,
+    command,
+    ended,
+    output,
+    write_pipeline,
+)  # fmt: skip
 from services import or_skip
 from services.rabbitmq import RabbitMQ
 from services.toxiproxy import Proxy, Toxiproxy
@@ -71,3 +84,30 @@ def test_the_network_cut_slowed_and_reset(tmp_path: Path, server: RabbitMQ, prox
             proxy.heal()
 
     carry(tmp_path, server.url.replace(str(server.port), str(proxy.port)), number, disturb, proxy.heal)
+
+
+def test_the_smoker_example_over_its_three_queues(tmp_path: Path, server: RabbitMQ) -> None:
+    """As its README says, with this server's address."""
+    example = Path(__file__).parent.parent / "examples" / "smoker"
+    shutil.copy(example / "smoker-temps.csv", tmp_path)
+    told = re.search(r"```yaml\n(.*?)```", (example / "README.md").read_text(), re.DOTALL)
+    assert told is not None
+    more = told[1].replace("amqp://tocsin:tocsin@localhost", server.url)
+    file = tmp_path / "pipeline.yaml"
+    file.write_text((example / "pipeline.yaml").read_text() + more)
+    expected = output("replay", str(example / "pipeline.yaml"), "--no-store", "--ledger")
+    with server.client() as client:
+        assert command("publish", file).wait(60) == 0
+        waiting = [
+            client.channel().queue_declare(queue, passive=True).method.message_count
+            for queue in ("01-smoker", "02-food-A", "03-food-B")
+        ]
+    assert all(waiting)
+    watch = command("watch", file)
+    deadline = time.monotonic() + 60
+    while not ended(file, "smoker.db"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    watch.terminate()
+    assert watch.wait(30) == 143
+    assert output("alerts", "ledger", str(file)) == expected

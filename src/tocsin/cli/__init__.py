@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from tocsin import __version__
-from tocsin.cli import before, letters, look, play, run
+from tocsin.cli import before, letters, look, play, run, top
 from tocsin.cli.status import Commands
 
 __all__ = ["app", "main"]
@@ -46,6 +46,7 @@ dead_letters.command("list")(letters.dead_letters_list)
 dead_letters.command("show")(letters.dead_letters_show)
 dead_letters.command("requeue")(letters.dead_letters_requeue)
 dead_letters.command("drop")(letters.dead_letters_drop)
+app.command()(top.top)
 app.command()(play.simulate)
 app.command()(play.demo)
 

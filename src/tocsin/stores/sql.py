@@ -18,11 +18,23 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select
 from tocsin.alert import Alert, Transition
 from tocsin.errors import SetupError, StoreError
 from tocsin.instant import LONG_AGO
+from tocsin.message import Origin, Standing
 from tocsin.record import Reject
-from tocsin.stores import DeadLetter, Life, sqlite
-from tocsin.stores.rows import alert_of, dead_letter_row, execute_many, transition_of
+from tocsin.stores import Checkpoint, DeadLetter, Life, sqlite
+from tocsin.stores.owner import Owner, owner_of
+from tocsin.stores.rows import alert_of, checkpoint_of, dead_letter_row, execute_many, transition_of
 from tocsin.stores.series_rows import SeriesRows
-from tocsin.stores.tables import VERSION, about, alerts, checkpoints, dead_letters, metadata, transitions
+from tocsin.stores.tables import (
+    VERSION,
+    about,
+    alerts,
+    checkpoints,
+    dead_letters,
+    held_alerts,
+    metadata,
+    origins,
+    transitions,
+)
 
 if TYPE_CHECKING:
     from tocsin.moves import RuleMoves
@@ -135,6 +147,26 @@ class SqlStore:
         with sqlite.explained(self.url, SetupError), sqlite.immediate(self._engine).begin() as connection:
             rows = [(number,) for number in numbers]
             execute_many(connection, delete(dead_letters).where(dead_letters.c.id == bindparam("number")), rows)
+
+    def progress(self) -> tuple[Owner | None, Checkpoint, list[Origin], int, int]:
+        """Who owns the pipeline, how far it has come, its producers, and how many open alerts and dead letters it has."""
+        with self._looking() as connection:
+            row = connection.execute(select(checkpoints)).one_or_none()
+            known = [
+                Origin(one.partition, one.producer, one.next, one.mark, one.newest, Standing(one.standing))
+                for one in connection.execute(select(origins).order_by(origins.c.partition, origins.c.producer))
+            ]
+            held, letters = (
+                connection.execute(select(func.count()).select_from(table)).scalar_one()
+                for table in (held_alerts, dead_letters)
+            )
+            return (
+                owner_of(connection, self.pipeline),
+                checkpoint_of(row) if row else Checkpoint(),
+                known,
+                held,
+                letters,
+            )
 
     def counts(self) -> dict[str, int]:
         """How many rows each table has."""
