@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from tocsin.cli.arguments import AsJson, PipelineFile
 from tocsin.cli.look import opened
 from tocsin.cli.terminal import give
