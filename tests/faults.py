@@ -148,7 +148,8 @@ def carry_under_fault(
 
 def assert_as_undisturbed(file: Path, expected: Undisturbed) -> None:
     """Both promises, and that nothing was lost or counted twice."""
-    assert stored(file) == expected.readings
+    known = stored(file)
+    assert known == expected.readings, f"{known} readings are stored, {expected.readings} were published"
     ledger = output("alerts", "ledger", str(file))
-    assert output("replay", str(file), "--from", "store", "--ledger") == ledger
-    assert ledger == expected.ledger
+    assert output("replay", str(file), "--from", "store", "--ledger") == ledger, "promise (a) is broken"
+    assert ledger == expected.ledger, "promise (b) is broken"

@@ -80,8 +80,23 @@ class TestNumbers:
         mixed = [message(0), message(0, "q"), message(0, partition="1"), message(1, "q")]
         assert found.take(mixed, 0) == mixed
 
-    def test_the_first_number_that_is_met_is_where_a_producer_begins(self) -> None:
+    def test_of_a_log_the_first_number_that_is_met_is_where_a_producer_begins(self) -> None:
         assert seqs(origins().take([message(57), message(58)], 0)) == [57, 58]
+
+    def test_elsewhere_the_first_ones_may_be_held_by_a_reader_that_is_gone(self) -> None:
+        found = Origins(["0"], 0, 300, now=0, is_log=False)
+        assert found.take([message(1), message(2)], 0) == []
+        assert seqs(found.take([message(0)], 0)) == [0, 1, 2]
+        assert found.take([message(-1, "")], 0) == [message(-1, "")]
+
+    def test_while_there_was_no_connection_nobody_could_be_heard(self) -> None:
+        found = origins("0", "1")
+        admit(found, found.take([message(0)], 0), [100])
+        found.reconnected(now=100)
+        assert not found.expire(now=129, patience=30)
+        found.take([message(1)], now=129)
+        assert found.expire(now=131, patience=30)
+        assert found.value == 100
 
     def test_foreign_messages_have_no_numbers_and_all_count(self) -> None:
         foreign = [message(-1, "")] * 3

@@ -16,7 +16,7 @@ from tocsin.shape import File, keys_at
 
 SCHEMA = json_schema()
 TEMPLATES = sorted((Path(str(resources.files("tocsin"))) / "templates").glob("*.yaml"))
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*/*.yaml"))
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*/pipeline*.yaml"))
 MINIMAL = (
     "pipeline: p\nsource: {file: a.csv, time: t, device: d, readings: {v: temp_c}}\nrules: [{alert: A, expr: v > 1}]\n"
 )

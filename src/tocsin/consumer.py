@@ -21,9 +21,13 @@ if TYPE_CHECKING:
     from tocsin.origin import Origins
     from tocsin.pipeline import Decider
 
-GAP_PATIENCE = 30.0
-"""Seconds, while connected, after which a gap in a producer's numbers is given up and counted as lost."""
-SILENCE_PATIENCE = 30.0
+GAP_PATIENCE = 120.0
+"""Seconds, while connected, after which a gap in a producer's numbers is given up and counted as lost.
+
+Longer than a broker waits for a reader that is gone before it gives what that one held to another: a minute for the
+heartbeats of RabbitMQ, another for the deadlines of Pub/Sub.
+"""
+SILENCE_PATIENCE = 120.0
 """Seconds without a word after which a producer, or a partition nobody was heard of in, is no longer waited for."""
 
 Decode = Callable[[Sequence[Message]], "Found"]

@@ -29,7 +29,7 @@ from tocsin.message import Kind, Message, Origin, Standing
 from tocsin.reading import Batch, Flag, Flags, Times
 from tocsin.state import grown
 
-HELD = 10_000
+HELD = 100_000
 """Messages of one origin that may wait for those before them; then the gap is given up."""
 NOBODY, UNHEARD = "", "?"
 """The producer of foreign messages, and whoever a partition waits for of which nothing was heard yet."""
@@ -46,15 +46,22 @@ class _Waiting:
 class Origins:
     """Every origin of one engine's partitions; `lateness` and `max_future` in nanoseconds.
 
+    Of a producer that is met for the first time a log (`is_log`) gives the oldest message first, whatever its number
+    is: older ones were let go.  Elsewhere a message may come before those that another reader, now gone, still holds; so
+    there a producer's first message is number 0.
+
     `value` is their watermark, and `lost` counts the messages whose gap was given up.  Times on the wall are
     the caller's, in seconds: nothing here reads a clock.
     """
 
-    def __init__(self, partitions: Iterable[str], lateness: int, max_future: int, now: float) -> None:
+    def __init__(
+        self, partitions: Iterable[str], lateness: int, max_future: int, now: float, *, is_log: bool = True
+    ) -> None:
         self.lateness = lateness
         self.max_future = max_future
         self.value = LONG_AGO
         self.lost = 0
+        self._first = -1 if is_log else 0
         self._places: dict[tuple[str, str], int] = {}
         self._names: list[tuple[str, str]] = []
         self._next: list[int] = []
@@ -117,6 +124,10 @@ class Origins:
     def holds(self) -> int:
         """How many messages are held back."""
         return sum(len(waiting.held) for waiting in self._waiting.values())
+
+    def reconnected(self, now: float) -> None:
+        """Nobody could be heard until now."""
+        self._heard = [now] * len(self._heard)
 
     def forget_held(self) -> None:
         """The connection is gone, and what is held back comes again."""
@@ -219,7 +230,7 @@ class Origins:
         place = self._places.get(name)
         if place is None:
             self._unheard_no_more(message.partition)
-            place = self._add(Origin(*name))
+            place = self._add(Origin(*name, next=self._first if message.producer else -1))
         return place
 
     def _unheard_no_more(self, partition: str) -> None:

@@ -74,7 +74,9 @@ class Watcher:
         self._writer = store.writer(parts.engine.series)
         _stand_by(self._writer, stopped)
         self._source = open_source(parts.broker, parts.name)
-        self.origins = Origins(parts.broker.partitions, parts.lateness, parts.max_future, time.monotonic())
+        self.origins = Origins(
+            parts.broker.partitions, parts.lateness, parts.max_future, time.monotonic(), is_log=self._source.rereadable
+        )
         decider = Decider(parts.rules, parts.engine, self.origins, self._writer, stats=stats)
         self._idleness = Idleness(self.origins, parts.idle_after)
         start = resume(self._writer, parts.rules, parts.engine)
@@ -116,6 +118,7 @@ class Watcher:
         if not source.assigns:
             self._begin(self._parts.broker.partitions)
         self._reconnecting.connected()
+        self.origins.reconnected(time.monotonic())
         connected()
         quiet_since = time.monotonic()
         while not self._stopped():
