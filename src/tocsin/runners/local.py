@@ -72,6 +72,11 @@ def run(parts: Parts, store: SqlStore, *, idle_after: int, progress: Progress | 
         pipeline = parts.pipeline(writer)
         refuse_second(writer)
         start = resume(writer, parts.rules, parts.engine)
+        if start.position is not None and "broker" in start.position:
+            raise SetupError(
+                f"this store was filled from {start.position['broker']}, not from the source directly: what was read there "
+                "would be counted again. Take a new store, or put the old `broker:` back"
+            )
         parts.watermark.newest = start.newest
         parts.watermark.advance(start.watermark)
         pipeline.decider.position, pipeline.decider.counted = start.position, start.counted

@@ -1,0 +1,75 @@
+"""What is done about a part that fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tocsin.errors import NotConnected, RetryLater, SetupError, StoreError, TakenOver
+from tocsin.runners import supervise as supervising
+from tocsin.runners.supervise import Reconnecting, supervise
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervising, "FIRST", 0.001)
+    monkeypatch.setattr(supervising, "STEP", 0.001)
+
+
+def never() -> bool:
+    return False
+
+
+def failing(*errors: Exception) -> tuple[list[int], Callable[[], None]]:
+    """Work that fails with each of these in turn, and then returns; and the times it was begun."""
+    begun: list[int] = []
+
+    def work() -> None:
+        begun.append(len(begun))
+        if len(begun) <= len(errors):
+            raise errors[len(begun) - 1]
+
+    return begun, work
+
+
+def test_a_connection_is_made_again_until_the_work_is_done() -> None:
+    closed: list[int] = []
+    begun, work = failing(NotConnected("away"), RetryLater("busy"), NotConnected("away"))
+    Reconnecting("it", never).run(work, lambda: closed.append(1))
+    assert (len(begun), len(closed)) == (4, 3)
+
+
+def test_what_connecting_again_does_not_mend_is_raised() -> None:
+    _, work = failing(SetupError("wrong password"))
+    with pytest.raises(SetupError):
+        Reconnecting("it", never).run(work, lambda: None)
+
+
+def test_it_stops_when_it_is_told_to() -> None:
+    began = time.monotonic()
+    Reconnecting("it", lambda: time.monotonic() > began + 0.1).run(
+        failing(*[NotConnected("away")] * 100_000)[1], lambda: None
+    )
+    assert time.monotonic() - began < 5
+
+
+def test_a_part_whose_store_fails_now_and_then_is_begun_again() -> None:
+    begun, work = failing(*[StoreError("disk full")] * supervising.TIMES)
+    supervise("the consumer", work, never)
+    assert len(begun) == supervising.TIMES + 1
+
+
+def test_a_part_that_keeps_dying_ends_with_its_error() -> None:
+    begun, work = failing(*[StoreError("disk full")] * 100)
+    with pytest.raises(StoreError, match="disk full"):
+        supervise("the consumer", work, never)
+    assert len(begun) == supervising.TIMES + 1
+
+
+def test_a_part_whose_work_another_does_now_is_not_begun_again() -> None:
+    begun, work = failing(TakenOver("another"))
+    with pytest.raises(TakenOver):
+        supervise("the consumer", work, never)
+    assert len(begun) == 1
