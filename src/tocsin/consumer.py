@@ -103,11 +103,23 @@ class Consumer:
             message_of = np.array(places, np.int64)[message_of]
         flags = self.origins.admit(taken, batch, message_of)
         rejects = [self._placed(readings[place], reject) for place, reject in found]
-        rejects += [reject for message in taken if message.kind == Kind.REJECTS for reject in rejects_of(message.body)]
+        rejects += [reject for message in taken for reject in self._told(message)]
         if self._rereadable:
             self.positions.update({message.partition: message.position for message in durable})
         self.decider.position = {"broker": self._broker, "partitions": self.positions}
         self.decider.decide(batch, flags, rejects, list(self.origins.changed()))
+
+    def _told(self, message: Message) -> list[Reject]:
+        """What a producer could not read, and messages that nobody here understands: nothing goes for nothing."""
+        if message.kind == Kind.REJECTS:
+            try:
+                return rejects_of(message.body)
+            except (ValueError, KeyError, TypeError):
+                return [self._placed(message, Reject(message.body, {}, "this does not say what could not be read"))]
+        if message.kind not in (Kind.READINGS, Kind.WATERMARK, Kind.END):
+            reason = f"kind '{message.kind}' of the message is not known: it may be from a newer Tocsin"
+            return [self._placed(message, Reject(message.body, {}, reason))]
+        return []
 
     def _placed(self, message: Message, reject: Reject) -> Reject:
         """Where a message came from: a redelivery of it is the same dead letter."""

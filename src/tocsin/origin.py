@@ -145,9 +145,12 @@ class Origins:
         """Flags each reading of these messages ACCEPTED, LATE or FUTURE, in order, and moves the watermark on."""
         places = np.array([self._place(message) for message in messages], np.int64)
         self._changed.update(places.tolist())
-        said = [LONG_AGO if message.watermark is None else message.watermark for message in messages]
+        said = [
+            message.watermark if message.watermark is not None and message.producer else LONG_AGO
+            for message in messages
+        ]
         latest = [NEVER if message.arrival is None else message.arrival + self.max_future for message in messages]
-        ends = [message.kind == Kind.END for message in messages]
+        ends = [message.kind == Kind.END and message.producer != NOBODY for message in messages]
         flags = np.zeros(len(batch), np.uint8)
         self.value = admit(
             places,

@@ -17,7 +17,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -34,6 +34,8 @@ PAUSE = 0.002, 0.02
 """Seconds between two looks for new messages: soon after the last one, and when nothing has come for a while."""
 LARGE = 4 << 20
 """Bytes after which a read takes no further message, so that memory does not follow the backlog."""
+NOTE = 1.0
+"""Seconds between two notes of how far a consumer has come: each is a commit of its own."""
 PAGE = 1_000
 """Messages that go in one statement at most when old ones are let go."""
 
@@ -254,6 +256,8 @@ class Source:
         self._changes = -1
         self._paused = False
         self._quiet = 0.0
+        self._consumed: int | None = None
+        self._noted = 0.0
 
     def open(self) -> None:
         """Open the file, making it if it is not there."""
@@ -297,10 +301,16 @@ class Source:
             self._quiet += pause
 
     def ack(self, messages: Sequence[Message]) -> None:
-        """Note how far the group has come, for `retention`."""
-        assert self._journal is not None
+        """Note how far the group has come, for `retention`; now and then is often enough."""
         if messages:
-            self._journal.consumed(self._group, messages[-1].position)
+            self._consumed = messages[-1].position
+        if self._consumed is not None and time.monotonic() - self._noted > NOTE:
+            self._note()
+
+    def _note(self) -> None:
+        if self._journal is not None and self._consumed is not None:
+            self._journal.consumed(self._group, self._consumed)
+            self._consumed, self._noted = None, time.monotonic()
 
     def pause(self) -> None:
         """Give no messages until `resume`."""
@@ -313,5 +323,7 @@ class Source:
     def close(self) -> None:
         """Let go of the file."""
         if self._journal is not None:
+            with suppress(TocsinError):
+                self._note()
             self._journal.close()
             self._journal = None
