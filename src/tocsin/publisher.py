@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from tocsin.errors import RunError
+from tocsin.errors import RunError, SetupError
 from tocsin.instant import LONG_AGO
 from tocsin.message import JSON, Kind, Message
 from tocsin.pipeline import backwards
@@ -71,12 +71,23 @@ class Publisher:
         self._content_type = content_type
         self._in_order = in_order
         self._told = LONG_AGO
+        self._refuse_other_partitions()
         watermark.newest = log.state.get("newest", LONG_AGO)
         watermark.advance(log.state.get("watermark", LONG_AGO))
         self.position: Position | None = log.state.get("position")
         self.ended: bool = log.state.get("ended", False)
         if not log.numbers:
             self.tell()  # so that every partition knows from the start whom it has to wait for
+
+    def _refuse_other_partitions(self) -> None:
+        """A device's readings must not go through two partitions at once."""
+        before = self.log.state.get("partitions", self._partitioner.partitions)
+        if before != self._partitioner.partitions:
+            raise SetupError(
+                f"`broker`: this pipeline has published into the partitions {', '.join(before)}, and is to publish into "
+                f"{', '.join(self._partitioner.partitions)}: a device would be in two of them. Put it back; or let the "
+                f"consumer take everything, then give the pipeline another `name` in `broker:` and move {self.log.journal.path} away"
+            )
 
     def take(self, decoded: Sequence[Decoded]) -> int:
         """Publish what was read; returns how many readings that were."""
@@ -148,6 +159,7 @@ class Publisher:
             "newest": self.watermark.newest,
             "watermark": self.watermark.value,
             "ended": self.ended,
+            "partitions": self._partitioner.partitions,
         }
         if self.watermark.value != LONG_AGO:
             messages = list(messages)

@@ -1,0 +1,127 @@
+"""The producer's half: readings into numbered messages, each once, with the source's position."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tocsin.codecs.readings import Decoder, to_json
+from tocsin.connectors.journal import Journal
+from tocsin.errors import RunError, SetupError
+from tocsin.message import JSON, Kind, Message
+from tocsin.partition import Partitioner
+from tocsin.publisher import READINGS, Publisher, rejects_of
+from tocsin.reading import Batch, Series
+from tocsin.record import Decoded, Reject
+from tocsin.watermark import Watermark
+
+SECOND = 10**9
+
+
+def publisher(path: Path, series: Series, partitions: Sequence[str] = ("0",), **more: bool) -> Publisher:
+    return Publisher(
+        Journal(path).producer("p"), Partitioner(series, ["device"], partitions), Watermark(0), to_json, JSON, **more
+    )
+
+
+def step(series: Series, *times: int, device: str = "a", line: int = 1, rejects: Sequence[Reject] = ()) -> Decoded:
+    rows = [(series.code(device, "m"), 1_700_000_000 * SECOND + t * SECOND, float(t)) for t in times]
+    codes, when, values = zip(*rows, strict=True) if rows else ((), (), ())
+    import numpy as np
+
+    batch = Batch(series, np.array(codes, np.int32), np.array(when, np.int64), np.array(values))
+    return Decoded(batch, list(rejects), {"line": line})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "p.journal"
+
+
+def sent(path: Path) -> list[Message]:
+    return Journal(path).read(0, 10_000)
+
+
+def test_every_partition_hears_of_a_producer_before_its_first_reading(path: Path) -> None:
+    publisher(path, Series(), ("0", "1"))
+    assert [(message.partition, message.kind, message.seq) for message in sent(path)] == [
+        ("0", Kind.WATERMARK, 0),
+        ("1", Kind.WATERMARK, 0),
+    ]
+
+
+def test_readings_position_and_watermark_are_one(path: Path) -> None:
+    series = Series()
+    first = publisher(path, series)
+    assert first.take([step(series, 1, 2, line=3)]) == 2
+    again = publisher(path, Series())
+    assert (again.position, again.watermark.value) == ({"line": 3}, 1_700_000_002 * SECOND)
+    hello, message = sent(path)
+    assert hello.watermark is None
+    assert (message.seq, message.watermark) == (1, 1_700_000_002 * SECOND)
+    assert Decoder(Series()).decode([message]).batch.value.tolist() == [1, 2]
+
+
+def test_of_several_messages_only_the_last_says_how_far_they_have_come(path: Path) -> None:
+    """The readings of the others would be late."""
+    series = Series()
+    publisher(path, series).take([step(series, *range(READINGS + 1))])
+    assert [message.watermark is not None for message in sent(path)] == [False, False, True]
+
+
+def test_what_could_not_be_read_travels_too(path: Path) -> None:
+    series = Series()
+    bad = Reject(b"\xff,x", {"file": "a.csv", "line": 7}, "this is no number")
+    publisher(path, series).take([step(series, rejects=[bad])])
+    assert rejects_of(sent(path)[-1].body) == [bad]
+
+
+def test_a_reading_without_a_queue_is_kept_for_the_dead_letters(path: Path) -> None:
+    series = Series()
+    made = Publisher(
+        Journal(path).producer("p"), Partitioner(series, ["device"], ["q-a"], "q-{device}"), Watermark(0), to_json, JSON
+    )
+    made.take([step(series, 1), step(series, 2, device="b")])
+    (reject,) = rejects_of(sent(path)[-1].body)
+    assert (reject.place, reject.reason) == ({"device": "b"}, "no queue of `broker:` is for this device")
+
+
+def test_the_end_is_told_once_and_again_after_more(path: Path) -> None:
+    series = Series()
+    made = publisher(path, series)
+    made.take([step(series, 1)])
+    made.finish()
+    made.finish()
+    publisher(path, series).finish()
+    assert [message.kind for message in sent(path)].count(Kind.END) == 1
+    more = publisher(path, series)
+    more.take([step(series, 2)])
+    more.finish()
+    assert [message.kind for message in sent(path)][-2:] == [Kind.READINGS, Kind.END]
+
+
+def test_how_far_it_has_come_is_told_only_when_that_has_changed(path: Path) -> None:
+    series = Series()
+    made = publisher(path, series)
+    made.take([step(series, 1)])
+    for _ in range(3):
+        made.tell()
+    made.tell(1_800_000_000 * SECOND)
+    told = [message.watermark for message in sent(path) if message.kind == Kind.WATERMARK]
+    assert told == [None, 1_700_000_001 * SECOND, 1_800_000_000 * SECOND]
+
+
+def test_a_bounded_file_that_goes_backwards_is_refused(path: Path) -> None:
+    series = Series()
+    with pytest.raises(RunError, match="time goes backwards"):
+        publisher(path, series, in_order=True).take([step(series, 5, 3)])
+    assert len(sent(path)) == 1
+
+
+def test_another_number_of_partitions_is_refused(path: Path) -> None:
+    series = Series()
+    publisher(path, series, ("0", "1")).take([step(series, 1)])
+    with pytest.raises(SetupError, match="has published into the partitions 0, 1, and is to publish into 0, 1, 2"):
+        publisher(path, series, ("0", "1", "2"))
