@@ -50,6 +50,8 @@ def read(
             if step is not None:
                 steps.append(step)
     except EndOfInput:
+        pass
+    finally:
         source.close()
     rows = [row for step in steps for row in rows_of(step)]
     return rows, [reject for step in steps for reject in step.rejects], steps

@@ -208,6 +208,17 @@ def test_a_sorted_file_goes_on_after_a_stop(tmp_path: Path, monkeypatch: pytest.
     assert values(read(path, long_csv(), sort=True, position=steps[0].position)[0]) == [2, 3, 4]
 
 
+def test_a_sorted_file_may_grow_only_after_what_was_read(tmp_path: Path) -> None:
+    """One more reading at 1 s would move those that were not read yet: one would be read twice, another never."""
+    path = write(tmp_path, text_of(4, 0, 2))
+    _, _, (step,) = read(path, long_csv(), sort=True)
+    write(tmp_path, text_of(4, 0, 2, 5))
+    assert values(read(path, long_csv(), sort=True, position=step.position)[0]) == [5]
+    write(tmp_path, text_of(4, 0, 2, 1))
+    with pytest.raises(RunError, match="has other readings before 2024-01-01T00:00:04Z"):
+        read(path, long_csv(), sort=True, position=step.position)
+
+
 def test_a_file_that_is_followed_cannot_be_sorted() -> None:
     with pytest.raises(ValueError, match="has no end and cannot be sorted"):
         FileSettings("x.csv", follow=True, sort=True)

@@ -17,7 +17,8 @@ from tocsin import codecs
 from tocsin.codecs import CodecSettings, Decoder
 from tocsin.connectors import file as connector
 from tocsin.connectors.file import FileSettings
-from tocsin.errors import EndOfInput, SetupError, TocsinError
+from tocsin.errors import EndOfInput, RunError, SetupError, TocsinError
+from tocsin.instant import format_time
 from tocsin.record import Decoded, Position, Record
 
 if TYPE_CHECKING:
@@ -110,18 +111,19 @@ class SortedSource(DecodingSource):
                 "Take a new store, or put `lateness` at the top instead"
             )
         self._given = int((position or {}).get("sorted", 0))
+        self._upto = (position or {}).get("upto")
         self._steps: Iterator[Decoded] | None = None
 
     def poll(self, timeout: float = 0.0) -> Decoded | None:  # noqa: ARG002 - a bounded file is never waited for
         """The next readings in order of time; all rejects come with the first."""
         if self._steps is None:
-            self._steps = self._in_order(self._given)
+            self._steps = self._in_order(self._given, self._upto)
         step = next(self._steps, None)
         if step is None:
             raise EndOfInput(f"{self._path} is read to its end")
         return step
 
-    def _in_order(self, given: int) -> Iterator[Decoded]:
+    def _in_order(self, given: int, upto: int | None) -> Iterator[Decoded]:
         import numpy as np
 
         from tocsin.reading import Batch
@@ -130,9 +132,17 @@ class SortedSource(DecodingSource):
         batch = Batch.join([part.batch for part in parts])
         batch = batch.take(np.argsort(batch.time, kind="stable"))
         rejects = [reject for part in parts for reject in part.rejects]
+        if upto is not None and (given > len(batch) or int(batch.time[given - 1]) != upto):
+            raise RunError(
+                f"{self._path}: the file has other readings before {format_time(upto)} than when that was reached: with "
+                "`sort: true` it is put in order as a whole, so nothing may be added to what was read. Take a new store, or "
+                "put `lateness` at the top instead of `sort`"
+            )
         for start in range(given, max(len(batch), 1), STEP):
             step = batch.take(slice(start, start + STEP))
             position = {**parts[-1].position, "sorted": max(start + len(step), 1)}
+            if start + len(step):
+                position["upto"] = int(batch.time[start + len(step) - 1])
             yield Decoded(
                 step, rejects if start == 0 else [], position, sum(part.size for part in parts) if start == given else 0
             )
