@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 
 ROUNDS = int(os.environ.get("TOCSIN_ROUNDS", "2"))
@@ -73,17 +74,27 @@ def output(*arguments: str) -> str:
     ).stdout
 
 
-def ended(file: Path, name: str = "faulty.db") -> bool:
-    """Whether the consumer has taken everything that the producer had to say."""
-    store = file.parent / name
-    if not store.exists():
+def ended(file: Path, name: str = "faulty", database: str = "faulty.db") -> bool:
+    """Whether the consumer has taken everything that the producer had to say, its end in each partition included."""
+    journal = next(
+        (file.parent / f"{name}.{kind}" for kind in ("journal", "spool") if (file.parent / f"{name}.{kind}").exists()),
+        None,
+    )
+    store = file.parent / database
+    if journal is None or not store.exists():
         return False
-    with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as connection:
+    numbers = ask(journal, "SELECT producer, partition, next FROM sequences")
+    taken = ask(store, "SELECT producer, partition, next FROM origins WHERE standing = 1")
+    return bool(numbers) and set(numbers) <= set(taken)
+
+
+def ask(database: Path, query: str) -> list[tuple[object, ...]]:
+    """What a database answers; nothing while its tables are not there."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         try:
-            standings = [row[0] for row in connection.execute("SELECT standing FROM origins")]
+            return connection.execute(query).fetchall()
         except sqlite3.OperationalError:
-            return False
-    return bool(standings) and all(standing == 1 for standing in standings)
+            return []
 
 
 def stored(file: Path) -> int:

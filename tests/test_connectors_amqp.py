@@ -370,9 +370,11 @@ def test_what_is_wrong_with_tls_is_said_before_anything_is_sent(server: RabbitMQ
         f"{server.url}?ca={server.ca}": "ca is for amqps://",
     }
     for url, said in cases.items():
-        with pytest.raises(SetupError) as raised:
+        with pytest.raises((SetupError, NotConnected)) as raised:
             open_sink(broker_at(url)).open()
-        assert said in str(raised.value)
+        # What the server says of our side of TLS 1.3 may be overtaken by its hanging up.
+        unsaid = "stranger.pem" in url and "it hung up before it said a word" in str(raised.value)
+        assert unsaid or (said in str(raised.value) and isinstance(raised.value, SetupError))
 
 
 # Who goes away

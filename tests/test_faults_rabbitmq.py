@@ -117,7 +117,7 @@ def test_the_smoker_example_over_its_three_queues(tmp_path: Path, server: Rabbit
     assert all(waiting)
     watch = command("watch", file)
     deadline = time.monotonic() + 60
-    while not ended(file, "smoker.db"):
+    while not ended(file, "smart-smoker", "smoker.db"):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     watch.terminate()
