@@ -8,27 +8,41 @@ from contextlib import contextmanager
 
 from tocsin.errors import TocsinError
 
-BUSY = "another program holds its lock (a database browser with a transaction open, or a process that hangs): end that, and run again"
+BUSY = "another program holds its lock (a second run, or a database browser with a transaction open): end that, and run again"
 REMEDIES = {
     sqlite3.SQLITE_BUSY: ("the database is locked", BUSY),
     sqlite3.SQLITE_LOCKED: ("the database is locked", BUSY),
     sqlite3.SQLITE_FULL: ("the disk is full", "make room, and run again"),
     sqlite3.SQLITE_IOERR: ("the disk does not take or give what it should", "look at the disk and its free space, and run again"),
-    sqlite3.SQLITE_READONLY: ("it cannot be written", "give this user write permission on the file and its directory"),
-    sqlite3.SQLITE_PERM: ("it cannot be written", "give this user write permission on the file and its directory"),
+    sqlite3.SQLITE_READONLY: ("it cannot be written", "give this user write permission on the file and its directory{other}"),
+    sqlite3.SQLITE_PERM: ("it cannot be written", "give this user write permission on the file and its directory{other}"),
     sqlite3.SQLITE_CANTOPEN: ("the file cannot be opened", "give this user read and write permission on the file and its directory"),
-    sqlite3.SQLITE_NOTADB: ("the file is no SQLite database", "move it away, or name another"),
-    sqlite3.SQLITE_CORRUPT: ("the database is corrupt", "put a copy back, or move it away (`sqlite3 FILE .recover` saves what can be saved)"),
+    sqlite3.SQLITE_NOTADB: ("the file is no SQLite database", "move it away{other}"),
+    sqlite3.SQLITE_CORRUPT: (
+        "the database is corrupt",
+        "put a copy back, or move it away and run again: the source is then read from its start (`sqlite3 FILE .recover` saves what can be saved)",
+    ),
 }  # fmt: skip
-"""By primary result code."""
+"""By primary result code; `other` is where another file could be named."""
+
+
+def explain(what: str, error: BaseException, kind: type[TocsinError], other: str = "") -> TocsinError | None:
+    """Our own error for what SQLite says of `what`, with its remedy; None if that is no fault of the file or its disk."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code not in REMEDIES:
+        return None
+    happened, remedy = REMEDIES[code]
+    kept = "" if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) else "; nothing that was saved is lost"
+    return kind(f"{what}: {happened} ({error}){kept}. To mend it: {remedy.format(other=other)}")
 
 
 @contextmanager
 def explained(what: str, kind: type[TocsinError]) -> Iterator[None]:
-    """Turns what SQLite says of `what` into our own error of this kind, with its remedy."""
+    """Turns what SQLite says of `what` into our own error of this kind."""
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", -1) & 0xFF
-        happened, remedy = REMEDIES.get(code, (f"SQLite says '{error}'", "look at the file and its disk"))
-        raise kind(f"{what}: {happened}: {remedy}") from error
+        ours = explain(what, error, kind)
+        if ours is None:
+            raise
+        raise ours from error

@@ -24,6 +24,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from tocsin.errors import SetupError, TocsinError
+from tocsin.sqlite import explain
 
 PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "cache_size = -65536")
 
@@ -59,22 +60,8 @@ ISO = (
 )
 """ISO 8601 to the nanosecond; {1} is the part below a second, 1970 and before included."""
 
-BUSY = "another program holds its lock (a second run, or a database browser with a transaction open): end that, and run again"
-REMEDIES = {
-    sqlite3.SQLITE_BUSY: ("the database is locked", BUSY),
-    sqlite3.SQLITE_LOCKED: ("the database is locked", BUSY),
-    sqlite3.SQLITE_FULL: ("the disk is full", "make room, and run again"),
-    sqlite3.SQLITE_IOERR: ("the disk does not take or give what it should", "look at the disk and its free space, and run again"),
-    sqlite3.SQLITE_READONLY: ("it cannot be written", "give this user write permission on the file and its directory, or name another in `store:`"),
-    sqlite3.SQLITE_PERM: ("it cannot be written", "give this user write permission on the file and its directory, or name another in `store:`"),
-    sqlite3.SQLITE_CANTOPEN: ("the file cannot be opened", "give this user read and write permission on the file and its directory"),
-    sqlite3.SQLITE_NOTADB: ("the file is no SQLite database", "name another file in `store:`, or move this one away"),
-    sqlite3.SQLITE_CORRUPT: (
-        "the database is corrupt",
-        "put a copy back, or move it away and run again: the source is then read from its start (`sqlite3 FILE .recover` saves what can be saved)",
-    ),
-}  # fmt: skip
-"""What each primary result code of SQLite means to the user: what happened, and how to mend it."""
+OTHER = ", or name another file in `store:`"
+"""What else mends a store that cannot be used."""
 
 
 def connect(url: str, *, create: bool) -> sqlalchemy.Engine:
@@ -104,12 +91,10 @@ def explained(url: str, kind: type[TocsinError]) -> Iterator[None]:
         yield
     except (DBAPIError, sqlite3.Error) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
-        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-        if code not in REMEDIES:
+        ours = None if cause is None else explain(f"store '{url}'", cause, kind, OTHER)
+        if ours is None:
             raise
-        what, remedy = REMEDIES[code]
-        kept = "" if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) else "; nothing that was saved is lost"
-        raise kind(f"store '{url}': {what} ({cause}){kept}. To mend it: {remedy}") from error
+        raise ours from error
 
 
 def create_views(connection: sqlalchemy.Connection) -> None:
