@@ -169,3 +169,13 @@ def test_what_the_store_has_admitted_goes_with_no_other_option(here: Path, optio
     assert tocsin("replay", "p.yaml", "--from", "store", *option).exit_code == 2
     assert tocsin("replay", "p.yaml", "--from", "stone").exit_code == 2
     assert (here / "p.db").exists()
+
+
+def test_a_file_that_grows_by_a_reading_of_the_time_at_which_it_ended_is_told_why(here: Path) -> None:
+    assert tocsin("run", "p.yaml").exit_code == 0
+    with (here / "readings.csv").open("a") as file:
+        file.write("2024-01-01T00:06:00Z,c,90\n")
+    found = tocsin("run", "p.yaml")
+    assert found.exit_code == 1
+    assert "readings.csv:10: the reading of c, temp_c at 2024-01-01T00:06:00Z comes too late" in found.stderr
+    assert "Put `follow: true`" in found.stderr

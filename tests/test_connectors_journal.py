@@ -18,7 +18,7 @@ import pytest
 from tocsin.address import Address
 from tocsin.connectors import Broker
 from tocsin.connectors.journal import Journal, Retention, Source
-from tocsin.errors import RunError, SetupError
+from tocsin.errors import RunError, SetupError, StoreError
 from tocsin.message import JSON, Kind, Message
 
 
@@ -132,7 +132,7 @@ class TestSource:
         journal.remove(3)
         reader = source(journal.path)
         reader.open()
-        with pytest.raises(RunError, match=f"from {position + 1} on are wanted, and it has 4 to 5"):
+        with pytest.raises(SetupError, match=f"from {position + 1} on are wanted, and it has 4 to 5"):
             reader.begin("0", position)
 
     def test_numbers_go_on_where_they_were_when_all_has_been_let_go(self, journal: Journal) -> None:
@@ -165,6 +165,16 @@ class TestRetention:
 
 
 class TestErrors:
+    def test_a_file_that_is_deleted_in_use_takes_nothing_more(self, journal: Journal) -> None:
+        producer = journal.producer("file")
+        producer.append(messages(1), {})
+        journal.path.unlink()
+        with pytest.raises(StoreError, match="was deleted or replaced while it was in use"):
+            producer.append(messages(1), {})
+        Journal(journal.path)
+        with pytest.raises(StoreError, match="was deleted or replaced while it was in use"):
+            producer.append(messages(1), {})
+
     def test_a_folder_that_is_not_there(self, tmp_path: Path) -> None:
         with pytest.raises(SetupError, match="there is no directory"):
             Journal(tmp_path / "none" / "p.journal")

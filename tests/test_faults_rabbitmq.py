@@ -98,6 +98,22 @@ def test_the_network_cut_slowed_and_reset(tmp_path: Path, server: RabbitMQ, prox
     carry(tmp_path, server.url.replace(str(server.port), str(proxy.port)), number, disturb, proxy.heal)
 
 
+def test_a_file_that_grows_between_runs_is_decided_the_same_through_two_partitions(
+    tmp_path: Path, server: RabbitMQ
+) -> None:
+    """The producer had ended in both; the partition that is read first must not run ahead."""
+    file = write_pipeline(tmp_path, f'{{url: "{server.url}", name: "grows{SEED}", partitions: 2}}', SEED)
+    header, *rows = (tmp_path / "readings.csv").read_text().splitlines(keepends=True)
+    half = [row for row in rows if int(row.partition(",")[0]) < 1_700_000_000 + 18_000]
+    rest = [row for row in rows if int(row.partition(",")[0]) >= 1_700_000_000 + 18_000]
+    (tmp_path / "readings.csv").write_text("".join([header, *half]))
+    assert command("run", file).wait(120) == 0
+    (tmp_path / "readings.csv").write_text("".join([header, *half, *rest]))
+    expected = Undisturbed(file)
+    assert command("run", file).wait(120) == 0
+    assert_as_undisturbed(file, expected)
+
+
 def test_the_smoker_example_over_its_three_queues(tmp_path: Path, server: RabbitMQ) -> None:
     """As its README says, with this server's address."""
     example = Path(__file__).parent.parent / "examples" / "smoker"

@@ -186,6 +186,20 @@ class TestWatermark:
         assert (parts.value, parts.newest) == (whole.value, whole.newest)
         assert {Flag.LATE, Flag.ACCEPTED} == set(expected)
 
+    def test_a_producer_that_goes_on_in_one_partition_is_waited_for_in_all(self) -> None:
+        """It had ended in both; whichever partition is read first must not run ahead of the other."""
+        found = origins("0", "1")
+        both = [message(0, watermark=0), message(0, partition="1", watermark=0)]
+        ends = [one._replace(seq=1, kind=Kind.END, watermark=101) for one in both]
+        admit(found, both, [90], [100])
+        admit(found, ends, [], [])
+        assert found.value == 101
+        assert admit(found, [message(2)], [200]) == [Flag.ACCEPTED]
+        assert found.value == 101
+        assert {origin.standing for origin in found.changed()} == {Standing.LIVE}
+        assert admit(found, [message(2, partition="1")], [150]) == [Flag.ACCEPTED]
+        assert found.value == 150
+
 
 class TestRestart:
     def test_what_changed_is_given_once_and_takes_a_fresh_one_to_where_it_stood(self) -> None:

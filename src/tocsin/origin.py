@@ -70,6 +70,8 @@ class Origins:
         self._newest: Times = np.empty(0, np.int64)
         self._mark: Times = np.empty(0, np.int64)
         self._standing: npt.NDArray[np.int64] = np.empty(0, np.int64)
+        self._producer: npt.NDArray[np.int64] = np.empty(0, np.int64)
+        self._numbers: dict[str, int] = {}
         self._changed: set[int] = set()
         self._unheard: dict[str, int] = {}
         for partition in partitions:
@@ -152,6 +154,7 @@ class Origins:
         latest = [NEVER if message.arrival is None else message.arrival + self.max_future for message in messages]
         ends = [message.kind == Kind.END and message.producer != NOBODY for message in messages]
         flags = np.zeros(len(batch), np.uint8)
+        before = self._standing[: len(self._names)].copy()
         self.value = admit(
             places,
             np.searchsorted(message_of, np.arange(len(messages) + 1)),
@@ -163,11 +166,13 @@ class Origins:
             self._newest[: len(self._names)],
             self._mark[: len(self._names)],
             self._standing[: len(self._names)],
+            self._producer[: len(self._names)],
             self.value,
             np.uint8(Flag.LATE),
             np.uint8(Flag.FUTURE),
             flags,
         )
+        self._changed.update(np.flatnonzero(before != self._standing[: len(before)]).tolist())
         return flags
 
     def expire(self, now: float, patience: float) -> bool:
@@ -249,6 +254,9 @@ class Origins:
         self._newest, self._mark = grown(self._newest, place + 1), grown(self._mark, place + 1)
         self._standing = grown(self._standing, place + 1)
         self._newest[place], self._mark[place], self._standing[place] = origin.newest, origin.mark, origin.standing
+        self._producer = grown(self._producer, place + 1)
+        somebody = origin.producer not in (NOBODY, UNHEARD)
+        self._producer[place] = self._numbers.setdefault(origin.producer, len(self._numbers)) if somebody else -1
         return place
 
     def _lower(self) -> None:
@@ -257,6 +265,6 @@ class Origins:
         count = len(self._names)
         self.value = admit(
             nothing, np.zeros(1, np.int64), nothing, nothing, np.empty(0, np.bool_), nothing, self.lateness,
-            self._newest[:count], self._mark[:count], self._standing[:count], self.value, np.uint8(Flag.LATE),
+            self._newest[:count], self._mark[:count], self._standing[:count], self._producer[:count], self.value, np.uint8(Flag.LATE),
             np.uint8(Flag.FUTURE), np.empty(0, np.uint8),
         )  # fmt: skip

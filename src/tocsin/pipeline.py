@@ -137,8 +137,15 @@ def backwards(newest: int, batch: Batch, flags: Flags, decoded: Sequence[Decoded
     device, metric, _ = batch.series.describe(int(batch.code[first]))
     second = UNITS["s"]
     lateness = -(-int((ahead - batch.time)[late].max()) // second) * second
+    named = ":".join(str(known) for known in where if known)
+    if ahead[first] == batch.time[first]:
+        return (
+            f"{named}: the reading of {device}, {metric} at {format_time(int(batch.time[first]))} comes too late: an earlier run "
+            "has read the file to its end, which was at this time, and has decided everything up to there. Nothing of this part "
+            "of the file was saved. Put `follow: true` under `source` for a file that grows, or take a new store"
+        )
     return (
-        f"{':'.join(str(known) for known in where if known)}: time goes backwards: the reading of {device}, {metric} "
+        f"{named}: time goes backwards: the reading of {device}, {metric} "
         f"at {format_time(int(batch.time[first]))} comes after one at {format_time(int(ahead[first]))}. "
         "Nothing of this part of the file was saved. Put `sort: true` under `source`, to put the file in order first, or "
         f"`lateness: {format_duration(max(lateness, second))}` or more at the top, to wait so long for readings that come late"

@@ -24,7 +24,7 @@ from secrets import token_hex
 from typing import Any
 
 from tocsin.connectors import Broker, Polled
-from tocsin.errors import RunError, SetupError, StoreError, TakenOver, TocsinError
+from tocsin.errors import SetupError, StoreError, TakenOver, TocsinError
 from tocsin.message import Message
 from tocsin.sqlite import explained
 
@@ -83,6 +83,8 @@ class Journal:
                 self._connection.execute(f"PRAGMA {pragma}")
             self._connection.executescript(TABLES)
             self._connection.execute("INSERT OR IGNORE INTO about VALUES ('format', ?)", (FORMAT,))
+            opened = path.stat()
+            self._file = opened.st_dev, opened.st_ino
             known = dict(self._connection.execute("SELECT name, value FROM about"))
         if known.get("format") != FORMAT:
             raise SetupError(
@@ -176,11 +178,24 @@ class Journal:
         """Let go of the file."""
         self._connection.close()
 
+    def _is_there(self) -> bool:
+        """Whether the name still leads to the file that was opened: SQLite would go on writing into one that is gone."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._file
+
     def _explained(self, kind: type[TocsinError]) -> Any:
         return explained(f"journal '{self.path}'", kind)
 
     @contextmanager
     def _transaction(self, kind: type[TocsinError]) -> Iterator[sqlite3.Connection]:
+        if not self._is_there():
+            raise StoreError(
+                f"journal '{self.path}': the file was deleted or replaced while it was in use, so nothing more is written into "
+                "it. Put it back and run again; what it held that was not consumed is in it alone"
+            )
         with self._explained(kind):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -270,7 +285,7 @@ class Source:
         self._changes = -1
         self._position = before if position is None else int(position)
         if position is not None and not before <= self._position <= newest:
-            raise RunError(
+            raise SetupError(
                 f"journal '{self._path}': the messages from {self._position + 1} on are wanted, and it has "
                 f"{before + 1} to {newest}: it is another file than the store remembers, or `retention` let go of messages "
                 "that were not consumed. Put the right file back, or take a new store"

@@ -10,21 +10,27 @@ LIVE, ENDED, EXPIRED = (np.int64(standing) for standing in range(3))
 
 @compiled
 def admit(  # type: ignore[no-untyped-def]
-    origins, starts, said, latest, ends, times, lateness, newest, marks, standings, watermark, late, future, flags,
+    origins, starts, said, latest, ends, times, lateness, newest, marks, standings, producers, watermark, late, future,
+    flags,
 ):  # fmt: skip
     """Goes over messages, flags their readings and returns the watermark after them.
 
     Message m is of `origins[m]`, has the readings from `starts[m]` to before `starts[m + 1]`, and afterwards its
     producer has come to `said[m]` and perhaps ended.  A reading after `latest[m]` is from the future.
 
-    `newest`, `marks` (each origin's own watermark) and `standings` are brought up to date.
+    A producer that is heard in one partition is waited for in all: `producers` is whose each origin is, below 0 where
+    that is nobody's.  `newest`, `marks` (each origin's own watermark) and `standings` are brought up to date.
     """
     lowest = _lowest(marks, standings)
     watermark = max(watermark, lowest)
     for m in range(len(origins)):
         origin = origins[m]
-        standings[origin] = LIVE
-        lowest = min(lowest, marks[origin])
+        if standings[origin] != LIVE:
+            standings[origin] = LIVE
+            for other in range(len(standings)):
+                if producers[other] == producers[origin] >= 0:
+                    standings[other] = LIVE
+            lowest = _lowest(marks, standings)
         for i in range(starts[m], starts[m + 1]):
             t = times[i]
             if t > latest[m]:

@@ -81,7 +81,9 @@ class Watcher:
         self._idleness = Idleness(self.origins, parts.idle_after)
         start = resume(self._writer, parts.rules, parts.engine)
         self._refuse_another_source(start.position)
-        self.origins.restore(self._writer.origins(), start.watermark, time.monotonic())
+        known = self._writer.origins()
+        self._refuse_other_partitions({origin.partition for origin in known})
+        self.origins.restore(known, start.watermark, time.monotonic())
         decider.position, decider.counted = start.position, start.counted
         self._consumer = Consumer(
             decider,
@@ -166,6 +168,14 @@ class Watcher:
     def _disconnected(self) -> None:
         self._source.close()
         self._consumer.forget_held()
+
+    def _refuse_other_partitions(self, known: set[str]) -> None:
+        partitions = self._parts.broker.partitions
+        if known - set(partitions):
+            raise SetupError(
+                f"this store was filled from the partitions {', '.join(sorted(known))}, and `broker:` has "
+                f"{', '.join(partitions)}: what waits in the others would never be taken. Put them back until it is"
+            )
 
     def _refuse_another_source(self, position: dict[str, Any] | None) -> None:
         broker = self._parts.broker
