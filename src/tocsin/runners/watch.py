@@ -38,6 +38,8 @@ LARGE = 4 << 20
 """Bytes of messages after which a group is closed."""
 TOGETHER = 0.02
 """Seconds for which messages are gathered, so that they are saved in one transaction."""
+LOOK = 1.0
+"""Seconds between two looks at gaps and silent producers while messages come."""
 STAND_BY = 0.25
 """Seconds between two looks whether the owner of the pipeline is still there."""
 PATIENCE = 0.2
@@ -122,15 +124,17 @@ class Watcher:
         self._reconnecting.connected()
         self.origins.reconnected(time.monotonic())
         connected()
-        quiet_since = time.monotonic()
+        quiet_since = looked = time.monotonic()
         while not self._stopped():
             messages = self._gather()
             now = time.monotonic()
             if messages:
                 quiet_since = now
                 source.ack(consumer.take(messages, now))
-            else:
+            if not messages or now - looked >= LOOK:  # where others never fall silent, too
+                looked = now
                 source.ack(consumer.wait(now))
+            if not messages:
                 self._writer.renew()
                 for to in self._idleness.due(now - quiet_since) if self.origins.foreign else ():
                     consumer.idle(to)
