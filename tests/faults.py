@@ -22,7 +22,11 @@ ROUNDS = int(os.environ.get("TOCSIN_ROUNDS", "2"))
 SEED = int(os.environ.get("TOCSIN_SEED", "0")) or random.randrange(1 << 30)
 FAULTS = 12
 """Faults in one round at most."""
-PATIENCE = 180.0
+FROZEN = 13.0
+"""Seconds for which a consumer is frozen: longer than its lease of ten."""
+PATIENCE = 240.0
+GHOSTS = "devices: {device-00: {}, device-07: {}, ghost-a: {}, ghost-b: {}, ghost-c: {}}\n"
+"""Expected devices, of which some never report: whoever decides a partition must know when its source began."""
 
 DEVICES, EACH = 100, 1200
 RULES = """
@@ -152,6 +156,45 @@ def carry_under_fault(
         assert running["watch"].wait(30) in (143, -signal.SIGTERM)  # the latter where it was just starting
     finally:
         for process in running.values():
+            process.kill()
+            process.wait()
+    return faults
+
+
+def share_under_fault(file: Path, chance: random.Random, readers: int = 2) -> int:
+    """Publish, and have several consumers share the partitions, while one is killed or frozen past its lease now and then.
+
+    Returns how many faults there were; a frozen one is woken when others have taken over what it had.
+    """
+    faults, deadline = 0, time.monotonic() + PATIENCE
+    watching = [command("watch", file) for _ in range(readers)]
+    publishing = command("publish", file)
+    frozen: dict[subprocess.Popen[bytes], float] = {}
+    try:
+        while not (publishing.poll() == 0 and ended(file)):
+            assert time.monotonic() < deadline, "it does not come to an end"
+            time.sleep(chance.uniform(0.2, 2.0))
+            for process in [one for one, until in frozen.items() if time.monotonic() > until]:
+                process.send_signal(signal.SIGCONT)
+                del frozen[process]
+            victim = chance.choice([publishing, *watching])
+            if faults < FAULTS // 2 and victim.poll() is None and victim not in frozen:
+                faults += 1
+                if victim is not publishing and not frozen and chance.random() < 0.5:
+                    victim.send_signal(signal.SIGSTOP)
+                    frozen[victim] = time.monotonic() + FROZEN
+                else:
+                    victim.kill()
+                    victim.wait()
+            watching = [one if one.poll() is None else command("watch", file) for one in watching]
+            publishing = publishing if publishing.poll() in (None, 0) else command("publish", file)
+        for process in watching:
+            process.send_signal(signal.SIGCONT)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) in (143, -signal.SIGTERM)  # the latter where it was just starting
+    finally:
+        for process in [publishing, *watching]:
+            process.send_signal(signal.SIGCONT)
             process.kill()
             process.wait()
     return faults

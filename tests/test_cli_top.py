@@ -17,7 +17,7 @@ def test_it_tells_the_producers_and_what_waits(here: Path) -> None:
     assert (producer["partition"], producer["standing"]) == ("0", "ended")
     assert producer["producer"].startswith("p-")
     assert producer["watermark"] == told["watermark"] == "2024-01-01T00:06:00.000000001Z"
-    assert (told["owner"], told["waiting"], told["alerts"], told["dead_letters"]) == (None, 0, 1, 1)
+    assert (told["owners"], told["waiting"], told["alerts"], told["dead_letters"]) == ([], 0, 1, 1)
 
 
 def test_what_was_published_and_not_taken_waits(here: Path) -> None:

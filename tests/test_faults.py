@@ -90,11 +90,11 @@ def test_an_owner_that_was_frozen_past_its_lease_is_fenced_off_when_it_wakes(sec
     assert command("publish", file).wait() == 0
     wait_for(lambda: stored(file) == expected.readings and ended(file))
     processes[0].send_signal(signal.SIGCONT)
-    assert processes[0].wait(30) == 1
-    assert "another process has taken over the pipeline 'faulty'" in log_of(file, "watch")
-    assert processes[1].poll() is None
-    processes[1].send_signal(signal.SIGTERM)
-    assert processes[1].wait() == 143
+    wait_for(lambda: "another process has taken over the pipeline 'faulty'" in log_of(file, "watch"))
+    wait_for(lambda: log_of(file, "watch").count("standing by") == 2)
+    for process in reversed(processes):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 143
     assert_as_undisturbed(file, expected)
 
 

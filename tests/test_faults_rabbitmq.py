@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from faults import (
+    GHOSTS,
     ROUNDS,
     SEED,
     Undisturbed,
@@ -20,6 +21,7 @@ from faults import (
     command,
     ended,
     output,
+    share_under_fault,
     write_pipeline,
 )  # fmt: skip
 from services import or_skip
@@ -96,6 +98,19 @@ def test_the_network_cut_slowed_and_reset(tmp_path: Path, server: RabbitMQ, prox
             proxy.heal()
 
     carry(tmp_path, server.url.replace(str(server.port), str(proxy.port)), number, disturb, proxy.heal)
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_two_consumers_share_queues_while_they_are_killed_and_frozen(
+    tmp_path: Path, server: RabbitMQ, number: int
+) -> None:
+    seed = SEED + number
+    broker = f'{{url: "{server.url}", name: "shared{seed}", partitions: 4}}'
+    file = write_pipeline(tmp_path, broker, seed, GHOSTS)
+    expected = Undisturbed(file)
+    faults = share_under_fault(file, random.Random(seed))
+    print(f"seed {seed}: {faults} faults")  # noqa: T201 (shown with -rP, and when it fails)
+    assert_as_undisturbed(file, expected)
 
 
 def test_a_file_that_grows_between_runs_is_decided_the_same_through_two_partitions(

@@ -21,7 +21,7 @@ ORDER: list[set[str]] = [
     {"rule"},
     {"advice", "plan", "life", "group", "engine"},
     {"codecs", "connectors", "stores", "simulators"},
-    {"source", "ingest", "checkpoint", "stats", "origin", "partition"},
+    {"source", "ingest", "checkpoint", "stats", "origin", "partition", "unit"},
     {"pipeline"},
     {"publisher", "consumer"},
     {"plain", "document", "kinds", "shape", "inputs", "transport", "words", "config", "schema", "runners", "frame"},

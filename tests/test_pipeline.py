@@ -80,16 +80,17 @@ class TestCounting:
 
 class TestWarnings:
     def test_a_rule_that_nothing_matched(self) -> None:
-        stats = Stats(accepted=1, rules={"Cold": RuleRecord("x", 0, 0)})
+        stats = Stats(accepted=1, units={"": {"Cold": RuleRecord("x", 0, 0)}})
         assert list(stats.warnings()) == [
             "rule 'Cold' was never evaluated: no reading matched what it selects",
         ]
 
     def test_without_a_reading_there_is_nothing_to_warn_of(self) -> None:
-        assert list(Stats(rules={"Cold": RuleRecord("x", 0, 0)}).warnings()) == []
+        assert list(Stats(units={"": {"Cold": RuleRecord("x", 0, 0)}}).warnings()) == []
 
     def test_a_rule_that_was_mostly_unknown(self) -> None:
-        stats = Stats(rules={"Stall": RuleRecord("x", 1000, 501), "Drop": RuleRecord("y", 1000, 500)})
+        one = {"Stall": RuleRecord("x", 600, 500), "Drop": RuleRecord("y", 1000, 500)}
+        stats = Stats(units={"0": one, "1": {"Stall": RuleRecord("x", 400, 1)}})
         (warning,) = stats.warnings()
         assert warning.startswith("rule 'Stall' was unknown in 501 of its 1,000 evaluations")
 

@@ -58,9 +58,9 @@ def test_readings_position_and_watermark_are_one(path: Path) -> None:
     assert first.take([step(series, 1, 2, line=3)]) == 2
     again = publisher(path, Series())
     assert (again.position, again.watermark.value) == ({"line": 3}, 1_700_000_002 * SECOND)
-    hello, message = sent(path)
-    assert hello.watermark is None
-    assert (message.seq, message.watermark) == (1, 1_700_000_002 * SECOND)
+    hello, began, message = sent(path)
+    assert (hello.watermark, began.watermark) == (None, None)
+    assert (message.seq, message.watermark) == (2, 1_700_000_002 * SECOND)
     assert Decoder(Series()).decode([message]).batch.value.tolist() == [1, 2]
 
 
@@ -68,7 +68,23 @@ def test_of_several_messages_only_the_last_says_how_far_they_have_come(path: Pat
     """The readings of the others would be late."""
     series = Series()
     publisher(path, series).take([step(series, *range(READINGS + 1))])
-    assert [message.watermark is not None for message in sent(path)] == [False, False, True]
+    assert [message.watermark is not None for message in sent(path)] == [False, False, False, True]
+
+
+def test_every_partition_is_told_when_the_source_began_before_anything_can_be_decided(path: Path) -> None:
+    """With a lateness of 10 s the reading of 3 s may still be undercut when that of 13 s comes, and no more after 14 s."""
+    series = Series()
+    watermark = Watermark(10 * SECOND)
+    log, partitioner = Journal(path).producer("p"), Partitioner(series, ["device"], ("0", "1"))
+    made = Publisher(log, partitioner, watermark, to_json, JSON)
+    for seconds in (5, 3, 13, 14, 1, 20):
+        made.take([step(series, seconds)])
+    told = [message for message in sent(path) if message.kind == Kind.WATERMARK and message.body]
+    assert [(message.partition, int(message.body)) for message in told] == [
+        (partition, 1_700_000_003 * SECOND) for partition in ("0", "1")
+    ]
+    before = [message for message in sent(path) if message.position < told[0].position]
+    assert max(message.watermark or 0 for message in before) <= 1_700_000_003 * SECOND
 
 
 def test_what_could_not_be_read_travels_too(path: Path) -> None:

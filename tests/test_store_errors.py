@@ -187,5 +187,5 @@ def test_tables_of_another_version(tmp_path: Path) -> None:
     connection.execute("UPDATE about SET value = '1' WHERE name = 'tables'")
     connection.commit()
     connection.close()
-    with pytest.raises(SetupError, match=r"its tables are of version 1, this program knows version 2"):
+    with pytest.raises(SetupError, match=r"its tables are of version 1, this program knows version 3"):
         store_in(tmp_path)

@@ -28,9 +28,10 @@ from tocsin.words import bad_limits, unknown_words, useless_limits
 
 if TYPE_CHECKING:
     from tocsin.connectors.http import HttpSettings
+    from tocsin.engine import Engine
     from tocsin.runners.local import Parts
+    from tocsin.runners.owned import Consuming
     from tocsin.runners.publish import Publishing
-    from tocsin.runners.watch import Consuming
 
 
 LIVE_LATENESS = 5 * SECOND
@@ -91,16 +92,26 @@ class Config:
 
     def parts(self) -> Parts:
         """What a runner needs, made but not begun; each call makes it anew."""
-        from tocsin.engine import Engine  # here, because checking a file needs no compiled kernel
-        from tocsin.reading import Series
-        from tocsin.runners.local import Parts
+        from tocsin.runners.local import Parts  # here, because checking a file needs no compiled kernel
         from tocsin.source import open_source
         from tocsin.watermark import Watermark
 
-        series = Series(self.devices)
-        engine = Engine(self.rules, series, staleness=self.staleness, forget_after=self.forget_after)
-        source = open_source(self.source, self.codec, series)
+        engine = self.engine_of("")
+        source = open_source(self.source, self.codec, engine.series)
         return Parts(source, self.rules, engine, Watermark(self.lateness, self.max_future))
+
+    def engine_of(self, unit: str) -> Engine:
+        """A fresh engine for the unit of this name, which waits for the expected devices that belong there."""
+        from tocsin.engine import Engine
+        from tocsin.partition import devices_in
+        from tocsin.reading import Series
+        from tocsin.rule import partition_labels
+
+        devices: Mapping[str, Mapping[str, str]] = self.devices
+        if unit:
+            by, transport = partition_labels(self.rules), self.transport
+            devices = devices_in(devices, by, transport.partitions, transport.queue).get(unit, {})
+        return Engine(self.rules, Series(devices), staleness=self.staleness, forget_after=self.forget_after)
 
     def publishing(self) -> Publishing:
         """What a producer's runner needs, made but not begun."""
@@ -127,16 +138,14 @@ class Config:
         )
 
     def consuming(self) -> Consuming:
-        """What a consumer's runner needs; its engine is made anew at each call."""
-        from tocsin.engine import Engine
-        from tocsin.reading import Series
-        from tocsin.runners.watch import Consuming
+        """What a consumer's runner needs, made but not begun."""
+        from tocsin.runners.owned import Consuming
 
-        series = Series(self.devices)
         return Consuming(
             name=self.name,
             rules=self.rules,
-            engine=Engine(self.rules, series, staleness=self.staleness, forget_after=self.forget_after),
+            units=self.transport.units(self.rules),
+            engine_of=self.engine_of,
             lateness=self.lateness,
             max_future=self.max_future,
             idle_after=self.idle_after,

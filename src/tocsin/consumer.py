@@ -1,4 +1,4 @@
-"""The consumer's half: messages of a broker to readings, to alerts, to the store; and only then an acknowledgement.
+"""The consumer's half: messages of one unit to readings, to alerts, to steps that are saved; and only then an acknowledgement.
 
     poll → take by number → decode → admit → process → one transaction → acknowledge
 
@@ -8,7 +8,7 @@ A step takes what has come, whole.  If it cannot be saved, the engine is thrown 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tocsin.codecs.readings import Found
     from tocsin.origin import Origins
     from tocsin.pipeline import Decider
+    from tocsin.stores import Step
 
 GAP_PATIENCE = 120.0
 """Seconds, while connected, after which a gap in a producer's numbers is given up and counted as lost.
@@ -34,8 +35,18 @@ Decode = Callable[[Sequence[Message]], "Found"]
 """Messages to (readings in order, of each the place of its message, what could not be read with its message's place)."""
 
 
+class Taken(NamedTuple):
+    """What is to be saved, in this order, and the messages that are durable when it is, to be acknowledged.
+
+    These are not those that are held back behind a gap, nor those of their partition after them.
+    """
+
+    steps: list[Step]
+    durable: list[Message]
+
+
 class Consumer:
-    """What takes the messages of one broker through one engine.
+    """What takes the messages of one unit through one engine.
 
     `positions` is how far each partition was read, where the broker is a log that can be read again.
     """
@@ -49,31 +60,25 @@ class Consumer:
         self._rereadable = rereadable
         self._unsettled: list[Message] = []
 
-    def take(self, messages: Sequence[Message], now: float) -> list[Message]:
-        """A step for what was polled; `now` is in seconds on the wall.
-
-        Returns the messages that are durable now, to be acknowledged: not those that are held back behind a gap,
-        nor those of their partition after them.
-        """
+    def take(self, messages: Sequence[Message], now: float) -> Taken:
+        """A step for what was polled; `now` is in seconds on the wall."""
         taken = self.origins.take(messages, now)
         durable = self._settle(messages)
-        self._step(taken, durable)
-        return durable
+        return Taken([self._step(taken, durable)], durable)
 
-    def wait(self, now: float) -> list[Message]:
-        """Nothing has come for a moment: see what is no longer waited for. Returns what is durable now, as `take` does."""
+    def wait(self, now: float) -> Taken:
+        """See what is no longer waited for."""
         late = self.origins.give_up(now, GAP_PATIENCE)
         durable = self._settle(()) if late else []
-        if late:
-            self._step(late, durable)
+        steps = [self._step(late, durable)] if late else []
         if self.origins.expire(now, SILENCE_PATIENCE):
-            self.decider.catch_up(list(self.origins.changed()), idle=True)
-        return durable
+            steps.append(self._catch_up())
+        return Taken(steps, durable)
 
-    def idle(self, to: int) -> None:
+    def idle(self, to: int) -> Step:
         """Foreign messages have been silent, and the wall clock moves their watermark."""
         self.origins.advance(to)
-        self.decider.catch_up(list(self.origins.changed()), idle=True)
+        return self._catch_up()
 
     def forget_held(self) -> None:
         """The connection is gone: whatever was not acknowledged comes again."""
@@ -95,7 +100,17 @@ class Consumer:
             (self._unsettled if message.partition in blocked else durable).append(message)
         return durable
 
-    def _step(self, taken: Sequence[Message], durable: Sequence[Message]) -> None:
+    def _catch_up(self) -> Step:
+        self._begin()
+        return self.decider.catch_up(list(self.origins.changed()), idle=True)
+
+    def _begin(self) -> None:
+        """Let the engine know when the sources began, once their producers have told all of them how far they are."""
+        first = self.origins.first
+        if first is not None and self.origins.value > first:
+            self.decider.engine.begin(first)
+
+    def _step(self, taken: Sequence[Message], durable: Sequence[Message]) -> Step:
         places = [place for place, message in enumerate(taken) if message.kind == Kind.READINGS]
         readings = [taken[place] for place in places]
         batch, message_of, found = self._decode(readings)
@@ -107,7 +122,8 @@ class Consumer:
         if self._rereadable:
             self.positions.update({message.partition: message.position for message in durable})
         self.decider.position = {"broker": self._broker, "partitions": self.positions}
-        self.decider.decide(batch, flags, rejects, list(self.origins.changed()))
+        self._begin()
+        return self.decider.decide(batch, flags, rejects, list(self.origins.changed()))
 
     def _told(self, message: Message) -> list[Reject]:
         """What a producer could not read, and messages that nobody here understands: nothing goes for nothing."""

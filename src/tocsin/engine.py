@@ -91,14 +91,23 @@ class Engine(Stateful):
         self._extend()
         ready, flags = self._admit(batch, decided)
         moves = Moves()
-        if len(ready) and self.first_time is None:
-            self._begin(int(ready.time[0]))
+        if len(ready):
+            self.begin(int(ready.time[0]))
         self._keep(ready, decided)
         for group in self._groups:
             group.decide(ready, decided, self.watermark, moves)
         for recent in self._recent.values():
             recent.release(self.watermark)
         return Decision(flags, moves)
+
+    def begin(self, first_time: int) -> None:
+        """Expected devices are waited for from here on; only the first call counts.
+
+        By itself an engine begins with its first reading.  One that decides a part of a source is told when the source
+        began, before it decides anything, so that the ledger does not show how readings were parted.
+        """
+        if self.first_time is None:
+            self._begin(first_time)
 
     def open_alerts(self) -> list[Alert]:
         """Every alert that is pending, firing or recovering, in order of since, rule and key."""

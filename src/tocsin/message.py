@@ -82,7 +82,7 @@ class Standing(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """An origin as it is saved: the number that comes next, how far it has come, and whether it counts."""
+    """An origin as it is saved: the number that comes next, how far it has come, whether it counts, and its first event time."""
 
     partition: str
     producer: str
@@ -90,6 +90,11 @@ class Origin:
     mark: int = LONG_AGO
     newest: int = LONG_AGO
     standing: Standing = Standing.LIVE
+    first: int | None = None
+
+    def row(self) -> tuple[str, str, int, int, int, int, int | None]:
+        """The same as plain values."""
+        return self.partition, self.producer, self.next, self.mark, self.newest, int(self.standing), self.first
 
 
 def headers_of(message: Message) -> dict[str, str]:

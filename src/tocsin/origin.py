@@ -5,6 +5,9 @@ a producer are taken by their numbers: one that was seen before is dropped, one 
 held back until those before it are there.  So whatever was sent twice, or came in another order after
 a crash, is taken once and in the order in which it first became durable.
 
+A producer tells every partition when its source began.  So whoever decides one partition knows, as one who decides
+all would, from when on an expected device is waited for that never reports.
+
 The watermark is the lowest of all live origins'.  A partition that nobody has been heard of in holds it
 back, until it expires; so does a producer that fell silent without saying that it has ended.
 
@@ -74,6 +77,7 @@ class Origins:
         self._numbers: dict[str, int] = {}
         self._changed: set[int] = set()
         self._unheard: dict[str, int] = {}
+        self._began: dict[int, int] = {}
         for partition in partitions:
             self._unheard[partition] = self._add(Origin(partition, UNHEARD))
         self._heard = [now] * len(self._heard)
@@ -83,11 +87,18 @@ class Origins:
         """The newest accepted time, LONG_AGO before the first."""
         return int(self._newest[: len(self._names)].max(initial=LONG_AGO))
 
+    @property
+    def first(self) -> int | None:
+        """The first event time of all producers' sources; None as long as nobody told."""
+        return min(self._began.values(), default=None)
+
     def restore(self, origins: Iterable[Origin], value: int, now: float) -> None:
         """Take up what was saved; whoever was live has until the usual time to be heard again."""
         for origin in origins:
             self._unheard_no_more(origin.partition)
-            self._add(origin)
+            place = self._add(origin)
+            if origin.first is not None:
+                self._began[place] = origin.first
         self._heard = [now] * len(self._heard)
         self._changed.clear()
         self.value = value
@@ -117,7 +128,8 @@ class Origins:
         for place, waiting in list(self._waiting.items()):
             if (waiting.since is not None and now - waiting.since > patience) or len(waiting.held) > HELD:
                 first = min(waiting.held)
-                self.lost += first - self._next[place]
+                if self._heard_of(place):
+                    self.lost += first - self._next[place]
                 self._next[place] = first
                 taken.extend(self._follow(place))
         return taken
@@ -135,6 +147,12 @@ class Origins:
         """The connection is gone, and what is held back comes again."""
         self._waiting.clear()
 
+    def stuck(self, now: float) -> float:
+        """For how many seconds there has been a gap: 0 where there is none."""
+        return max(
+            (now - waiting.since for waiting in self._waiting.values() if waiting.since is not None), default=0.0
+        )
+
     def held(self) -> set[tuple[str, Any]]:
         """(partition, position) of what is held back."""
         return {
@@ -147,6 +165,9 @@ class Origins:
         """Flags each reading of these messages ACCEPTED, LATE or FUTURE, in order, and moves the watermark on."""
         places = np.array([self._place(message) for message in messages], np.int64)
         self._changed.update(places.tolist())
+        for place, message in zip(places.tolist(), messages, strict=True):
+            if message.kind in (Kind.WATERMARK, Kind.END) and message.body:
+                self._begin(place, message.body)
         said = [
             message.watermark if message.watermark is not None and message.producer else LONG_AGO
             for message in messages
@@ -219,8 +240,22 @@ class Origins:
                     int(self._mark[place]),
                     int(self._newest[place]),
                     Standing(int(self._standing[place])),
+                    self._began.get(place),
                 )
         self._changed.clear()
+
+    def _heard_of(self, place: int) -> bool:
+        """Whether anything of an origin was ever taken.
+
+        Whoever begins in the middle of a queue that others have read before has missed nothing.
+        """
+        return self._next[place] > 0
+
+    def _begin(self, place: int, body: bytes) -> None:
+        """When the source of a producer began; what is no number says nothing."""
+        text = body.decode("ascii", "replace")
+        if text.removeprefix("-").isdecimal():
+            self._began[place] = int(text)
 
     def _follow(self, place: int) -> Iterator[Message]:
         """The held messages that come next, until the next gap."""

@@ -7,7 +7,7 @@ take it: whoever sends there with the same key comes to the same partition.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -68,3 +68,17 @@ class Partitioner:
         if self._queue is not None:
             return key, self._place.get(self._queue.format_map(own), -1)
         return key, (murmur2(key.encode()) & 0x7FFFFFFF) % len(self.partitions)
+
+
+def devices_in(
+    devices: Mapping[str, Mapping[str, str]], by: Sequence[str], partitions: Sequence[str], queue: str | None = None
+) -> dict[str, dict[str, Mapping[str, str]]]:
+    """Of each partition the expected devices whose readings go there, with their labels."""
+    series = Series(devices)
+    partitioner = Partitioner(series, by, partitions, queue)
+    found: dict[str, dict[str, Mapping[str, str]]] = {name: {} for name in partitions}
+    codes = series.codes(list(devices), "")
+    for (device, labels), place in zip(devices.items(), partitioner.places()[codes].tolist(), strict=True):
+        if place >= 0:
+            found[partitions[place]][device] = labels
+    return found

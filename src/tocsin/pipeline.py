@@ -6,7 +6,7 @@ Who owns the loop, a process on this machine or a cluster, is in `runners/`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -19,19 +19,11 @@ from tocsin.stats import Stats
 from tocsin.stores import Checkpoint, RuleRecord, Step
 
 if TYPE_CHECKING:
-    from tocsin.engine import Decision, Engine
+    from tocsin.engine import Engine
     from tocsin.message import Origin
     from tocsin.record import Decoded, Position, Reject
     from tocsin.rule import Rule
     from tocsin.watermark import Watermark
-
-
-class Saver(Protocol):
-    """Where steps are saved."""
-
-    def save(self, step: Step) -> int:
-        """Save a step whole or not at all; returns how many of its late readings it had already, as accepted."""
-        ...
 
 
 class Clock(Protocol):
@@ -46,7 +38,7 @@ class Clock(Protocol):
 
 @dataclass(slots=True)
 class Decider:
-    """The half that does not care where readings come from: what was admitted is decided and saved.
+    """The half that does not care where readings come from: what was admitted is decided, and made ready to be saved.
 
     `clock` is moved by whoever admits.  `position` is where the source is to be read from after the next step,
     and `counted` is what earlier runs counted.
@@ -55,32 +47,34 @@ class Decider:
     rules: Sequence[Rule]
     engine: Engine
     clock: Clock
-    saver: Saver
     position: Position | None = None
     counted: Mapping[str, RuleRecord] = field(default_factory=dict)
-    stats: Stats = field(default_factory=Stats)
 
     def decide(
         self, batch: Batch, flags: Flags, rejects: Sequence[Reject] = (), origins: Sequence[Origin] = ()
-    ) -> None:
-        """Process what was accepted, up to the watermark, and save all of it."""
+    ) -> Step:
+        """Process what was accepted, up to the watermark."""
         accepted = flags == Flag.ACCEPTED
         decision = self.engine.process(batch.take(accepted), self.clock.value)
         flags[accepted] = decision.flags
-        self._save(decision, Step(self._reached(), batch, flags, rejects, origins=origins))
+        return Step(self._reached(), batch, flags, rejects, decision.moves.by_rule(), origins=origins)
 
-    def catch_up(self, origins: Sequence[Origin] = (), *, idle: bool = False) -> None:
+    def catch_up(self, origins: Sequence[Origin] = (), *, idle: bool = False) -> Step:
         """Decide up to the watermark, which has moved without a reading; `idle`: because the wall clock did."""
         decision = self.engine.process(None, self.clock.value)
-        self._save(decision, Step(self._reached(), idle=idle, origins=origins))
+        return Step(self._reached(), moves=decision.moves.by_rule(), idle=idle, origins=origins)
 
     def _reached(self) -> Checkpoint:
         rules = records(self.rules, self.engine.counts(), self.counted)
         return Checkpoint(self.position, self.clock.value, self.clock.newest, self.engine.first_time, rules)
 
-    def _save(self, decision: Decision, step: Step) -> None:
-        step = replace(step, moves=decision.moves.by_rule())
-        self.stats.add(step, self.saver.save(step))
+
+class Saver(Protocol):
+    """Where steps are saved."""
+
+    def save(self, step: Step) -> int:
+        """Save a step whole or not at all; returns how many of its late readings it had already, as accepted."""
+        ...
 
 
 @dataclass(slots=True)
@@ -93,7 +87,9 @@ class Pipeline:
 
     decider: Decider
     watermark: Watermark
+    saver: Saver
     in_order: bool = False
+    stats: Stats = field(default_factory=Stats)
 
     def carry(self, polled: Iterable[Sequence[Decoded] | int], after: Callable[[Stats], None] | None = None) -> None:
         """The loop: a step for everything that was polled and decoded, or for the time to which idleness has come."""
@@ -103,7 +99,7 @@ class Pipeline:
             elif found:
                 self.take(found)
             if after is not None:
-                after(self.decider.stats)
+                after(self.stats)
 
     def take(self, decoded: Sequence[Decoded]) -> None:
         """Admit, process and save."""
@@ -112,17 +108,21 @@ class Pipeline:
         if self.in_order and Flag.LATE in flags:
             raise RunError(backwards(newest, batch, flags, decoded))
         self.decider.position = decoded[-1].position
-        self.decider.decide(batch, flags, [reject for part in decoded for reject in part.rejects])
+        self.save(self.decider.decide(batch, flags, [reject for part in decoded for reject in part.rejects]))
 
     def idle(self, to: int) -> None:
         """Nothing has come, and the wall clock moves the watermark; the store logs where to."""
         self.watermark.advance(to)
-        self.decider.catch_up(idle=True)
+        self.save(self.decider.catch_up(idle=True))
 
     def finish(self) -> None:
         """A bounded input has ended: everything is decided."""
         self.watermark.end()
-        self.decider.catch_up()
+        self.save(self.decider.catch_up())
+
+    def save(self, step: Step) -> None:
+        """A step, saved and counted."""
+        self.stats.add(step, self.saver.save(step))
 
 
 def backwards(newest: int, batch: Batch, flags: Flags, decoded: Sequence[Decoded]) -> str:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from tocsin.errors import RunError, SetupError
-from tocsin.instant import LONG_AGO
+from tocsin.instant import LONG_AGO, NEVER
 from tocsin.message import JSON, Kind, Message
 from tocsin.pipeline import backwards
-from tocsin.reading import Batch, Flag
+from tocsin.reading import Batch, Flag, Flags
 from tocsin.record import Reject
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class Publisher:
         self._content_type = content_type
         self._in_order = in_order
         self._told = LONG_AGO
+        self._first: int = log.state.get("first", NEVER)
         self._refuse_other_partitions()
         watermark.newest = log.state.get("newest", LONG_AGO)
         watermark.advance(log.state.get("watermark", LONG_AGO))
@@ -95,6 +96,7 @@ class Publisher:
         newest, flags = self.watermark.newest, self.watermark.admit(batch)
         if self._in_order and Flag.LATE in flags:
             raise RunError(backwards(newest, batch, flags, decoded))
+        self._note_first(batch, flags)
         self.position = decoded[-1].position
         rejects = [reject for part in decoded for reject in part.rejects]
         self._append([*self._messages(batch, None, rejects), *_rejected(rejects, self._partitioner.partitions[0])])
@@ -102,7 +104,7 @@ class Publisher:
 
     def post(self, batch: Batch, arrival: int, key: str | None = None) -> None:
         """Publish readings that have just been measured; `arrival` is now, and `key` tells a post that is repeated."""
-        self.watermark.admit(batch, arrival)
+        self._note_first(batch, self.watermark.admit(batch, arrival))
         rejects: list[Reject] = []
         messages = list(self._messages(batch, arrival, rejects))
         self._append([*messages, *_rejected(rejects, self._partitioner.partitions[0])], key)
@@ -122,8 +124,24 @@ class Publisher:
             self._tell(Kind.END)
 
     def _tell(self, kind: Kind) -> None:
+        self._append(self._word(kind))
+
+    def _word(self, kind: Kind) -> list[Message]:
+        """Every partition is told how far this producer has come, and when its source began."""
         self._told = self.watermark.value
-        self._append([Message(b"", partition, kind=kind) for partition in self._partitioner.partitions])
+        body = b"" if self._first == NEVER else str(self._first).encode()
+        return [Message(body, partition, kind=kind) for partition in self._partitioner.partitions]
+
+    def _note_first(self, batch: Batch, flags: Flags) -> None:
+        """Readings may come before the first of them, until the watermark has passed it."""
+        if self._is_passed:
+            return
+        accepted = batch.time[flags == Flag.ACCEPTED]
+        self._first = min(self._first, int(accepted.min(initial=NEVER)))
+
+    @property
+    def _is_passed(self) -> bool:
+        return self.watermark.value > self._first
 
     def _messages(self, batch: Batch, arrival: int | None, rejects: list[Reject]) -> Iterator[Message]:
         """Messages of one partition each; readings for which there is no partition become rejects."""
@@ -160,7 +178,11 @@ class Publisher:
             "watermark": self.watermark.value,
             "ended": self.ended,
             "partitions": self._partitioner.partitions,
+            "first": self._first,
         }
+        if self._is_passed and self.log.state.get("watermark", LONG_AGO) <= self.log.state.get("first", NEVER):
+            # Nobody may decide anything before knowing this, so it goes before what lets them.
+            messages = [*(() if _is_word(messages) else self._word(Kind.WATERMARK)), *messages]
         if self.watermark.value != LONG_AGO:
             messages = list(messages)
             # Only the last one of a partition: readings of this step are before it.
@@ -172,6 +194,11 @@ class Publisher:
 def rejects_of(body: bytes) -> list[Reject]:
     """What a message of kind `rejects` holds."""
     return [Reject(base64.b64decode(item["data"]), item["place"], item["reason"]) for item in json.loads(body)]
+
+
+def _is_word(messages: Sequence[Message]) -> bool:
+    """Whether these tell every partition already."""
+    return bool(messages) and messages[-1].kind in (Kind.WATERMARK, Kind.END)
 
 
 def _rejected(rejects: Sequence[Reject], partition: str) -> Iterator[Message]:

@@ -33,12 +33,24 @@ class Stats:
     fired: int = 0
     resolved: int = 0
     newest: int = LONG_AGO
-    rules: Mapping[str, RuleRecord] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
     going: float | None = None
     """When the first step had been saved: until then kernels are compiled or loaded, and much else happens once."""
     first: int = 0
     """The readings of that step."""
+    units: dict[str, Mapping[str, RuleRecord]] = field(default_factory=dict)
+    """Of each unit by its name, what is counted of the rules there."""
+
+    @property
+    def rules(self) -> dict[str, RuleRecord]:
+        """What is counted of each rule, in all units."""
+        found: dict[str, RuleRecord] = {}
+        for rules in self.units.values():
+            for name, rule in rules.items():
+                known = found.get(name, RuleRecord(rule.fingerprint))
+                counts = known.evaluations + rule.evaluations, known.unknown + rule.unknown
+                found[name] = RuleRecord(rule.fingerprint, *counts)
+        return found
 
     @property
     def seconds(self) -> float:
@@ -51,8 +63,8 @@ class Stats:
         since = 0.0 if self.going is None else time.monotonic() - self.going
         return (self.readings - self.first) / since if since >= ENOUGH else 0.0
 
-    def add(self, step: Step, late_repeats: int) -> None:
-        """Count a step that has been saved; `late_repeats` are late readings that the store had already."""
+    def add(self, step: Step, late_repeats: int, unit: str = "") -> None:
+        """Count a step of a unit that has been saved; `late_repeats` are late readings that the store had already."""
         if step.flags is not None:
             of = np.bincount(step.flags, minlength=len(Flag)).tolist()
             self.readings += len(step.flags)
@@ -67,8 +79,8 @@ class Stats:
         for moves in (told.moves for told in step.moves):
             self.fired += int(np.count_nonzero((moves.to == State.FIRING) & (moves.from_ < State.FIRING)))
             self.resolved += int(np.count_nonzero(moves.to == State.RESOLVED))
-        self.newest = step.checkpoint.newest
-        self.rules = step.checkpoint.rules
+        self.newest = max(self.newest, step.checkpoint.newest)
+        self.units[unit] = step.checkpoint.rules
 
     def warnings(self) -> Iterator[str]:
         """What the user should know of rules that could not, or hardly, decide."""

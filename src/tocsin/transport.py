@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 from tocsin.connectors import PARTITIONED
 from tocsin.document import Document
 from tocsin.errors import ConfigError
+from tocsin.rule import Rule, partition_labels
 from tocsin.shape import Broker as BrokerShape
 from tocsin.shape import Retention
+from tocsin.unit import Unit, units_of
 
 if TYPE_CHECKING:
     from tocsin.connectors import Broker
@@ -41,6 +43,10 @@ class Transport:
     def embedded(self) -> bool:
         """Whether the journal is the broker itself."""
         return self.url == "journal"
+
+    def units(self, rules: Sequence[Rule]) -> tuple[Unit, ...]:
+        """What of its partitions is decided apart."""
+        return units_of(self.partitions, partition_labels(rules), self.queue)
 
     def broker(self, environment: Mapping[str, str]) -> Broker:
         """What a connector is made from; SetupError if the address cannot be used."""

@@ -172,7 +172,7 @@ def _replay_admitted(config: Config) -> tuple[Outcome, MemoryStore]:
 
     announce_compiling()
     with closing(open_store(config.store, config.name, create=False)) as store, shown(None) as bar:
-        return local.replay_admitted(config.rules, config.parts().engine, store, bar)
+        return local.replay_admitted(config.rules, config.engine_of, store, bar)
 
 
 def _opened(config: Config, url: str | None) -> AbstractContextManager[SqlStore | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from tocsin.instant import LONG_AGO, SECOND, format_duration, format_time
 
 if TYPE_CHECKING:
     from tocsin.config import Config
-    from tocsin.stores.sql import SqlStore
+    from tocsin.stores.sql import Reached, SqlStore
 
 EVERY = 1.0
 """Seconds between two looks."""
@@ -47,7 +47,7 @@ class Look:
     """What was seen at one moment."""
 
     pipeline: str
-    owner: str | None
+    owners: list[tuple[str, str]]
     watermark: int
     newest: int
     waiting: int | None
@@ -62,7 +62,7 @@ class Look:
         """The same for programs; times ISO 8601."""
         return {
             "pipeline": self.pipeline,
-            "owner": self.owner,
+            "owners": [{"unit": unit, "process": process} for unit, process in self.owners],
             "watermark": _time(self.watermark),
             "newest": _time(self.newest),
             "waiting": self.waiting,
@@ -76,7 +76,7 @@ class Look:
 
     def lines(self) -> Iterator[str]:
         """For people."""
-        yield f"{self.pipeline}: {f'run by {self.owner}' if self.owner else 'nobody runs it now'}"
+        yield f"{self.pipeline}: {'; '.join(self._run_by()) or 'nobody runs it now'}"
         lag = "" if self.watermark == LONG_AGO else f", {_lag(self.watermark)} behind the clock"
         yield f"watermark {_time(self.watermark) or 'none yet'}{lag}; newest reading {_time(self.newest) or 'none yet'}"
         waiting = "" if self.waiting is None else f"{self.waiting:,} messages wait in the journal; "
@@ -88,30 +88,36 @@ class Look:
         for partition, producer, taken, mark, standing in self.origins:
             yield f"{partition:<12} {producer or '(foreign)':<40} {taken:>10,}  {standing:<9} {_time(mark) or 'none yet'}"
 
+    def _run_by(self) -> Iterator[str]:
+        """Each process, with the partitions that it has."""
+        for process in dict.fromkeys(process for _, process in self.owners):
+            own = ", ".join(unit for unit, owner in self.owners if owner == process and unit)
+            yield f"run by {process}{f' (partitions {own})' if own else ''}"
+
 
 def look(config: Config, store: SqlStore, before: Look | None = None) -> Look:
     """One look; the rate is since the one before."""
-    owner, reached, origins, alerts, letters = store.progress()
-    taken, now = sum(max(0, origin.next) for origin in origins), time.monotonic()
+    found = store.progress()
+    taken, now = sum(max(0, origin.next) for origin in found.origins), time.monotonic()
     return Look(
         pipeline=config.name,
-        owner=str(owner) if owner is not None and owner.alive else None,
-        watermark=reached.watermark,
-        newest=reached.newest,
-        waiting=_waiting(config.transport.journal, reached.position) if not config.direct else None,
+        owners=[(owner.unit, str(owner)) for owner in found.owners if owner.alive],
+        watermark=min((unit.checkpoint.watermark for unit in found.units), default=LONG_AGO),
+        newest=max((unit.checkpoint.newest for unit in found.units), default=LONG_AGO),
+        waiting=None if config.direct else _waiting(config.transport.journal, found.units),
         rate=None if before is None else (taken - before.taken) / (now - before.at),
-        alerts=alerts,
-        dead_letters=letters,
+        alerts=found.alerts,
+        dead_letters=found.dead_letters,
         taken=taken,
         at=now,
         origins=[
             (origin.partition, origin.producer, max(0, origin.next), origin.mark, origin.standing.name.lower())
-            for origin in origins
+            for origin in found.origins
         ],
     )
 
 
-def _waiting(journal: Path, position: dict[str, Any] | None) -> int | None:
+def _waiting(journal: Path, units: Sequence[Reached]) -> int | None:
     """How many messages of a journal have not been consumed, or of a spool not been confirmed."""
     from tocsin.connectors.journal import Journal
 
@@ -122,7 +128,7 @@ def _waiting(journal: Path, position: dict[str, Any] | None) -> int | None:
         before, newest = opened_journal.span()
     finally:
         opened_journal.close()
-    told = position or {}
+    told: dict[str, Any] = (units[0].checkpoint.position if units else None) or {}
     reached = told["partitions"].get("0") if str(told.get("broker", "")).startswith("journal") else None
     return newest - (before if reached is None else max(before, int(reached)))
 

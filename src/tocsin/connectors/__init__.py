@@ -86,12 +86,16 @@ class Source(Protocol):
     `rereadable` sources (journal, Kafka) keep messages, and are begun where the store says; the others hold
     what was given unacknowledged, give it again after a lost connection, and forget it when `ack` is called.
 
+    `windowed` ones give only so many messages ahead of their acknowledgement: what was held by a reader that is gone
+    may wait behind what was given and is held back, until that is given up by `end` and asked for by `begin`.
+
     `assigns` says that the broker itself hands partitions out to the processes of one group, by `gained`
     and `lost`; otherwise whoever uses the source chooses which partitions to begin.
     """
 
     rereadable: bool
     assigns: bool
+    windowed: bool
 
     def open(self) -> None:
         """Connect, and declare or check what is needed."""

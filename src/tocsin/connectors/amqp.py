@@ -143,6 +143,7 @@ class Source:
 
     rereadable = False
     assigns = False
+    windowed = True
 
     def __init__(self, broker: Broker, group: str) -> None:  # noqa: ARG002 (whoever shares the queues is the group)
         self._broker = broker

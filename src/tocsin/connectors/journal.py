@@ -262,6 +262,7 @@ class Source:
 
     rereadable = True
     assigns = False
+    windowed = False
 
     def __init__(self, broker: Broker, group: str) -> None:
         self._path = Path(broker.address.path)

@@ -64,6 +64,7 @@ class Source:
 
     rereadable = True
     assigns = True
+    windowed = False
 
     def __init__(self, broker: Broker, group: str) -> None:
         self._broker, self._group = broker, group

@@ -40,6 +40,7 @@ class Source:
 
     rereadable = False
     assigns = False
+    windowed = False
 
     def __init__(self, broker: Broker, group: str) -> None:
         self._broker, self._client_id = broker, f"tocsin-{group}"

@@ -43,6 +43,7 @@ class Source:
 
     rereadable = False
     assigns = False
+    windowed = False
 
     def __init__(self, broker: Broker, group: str) -> None:
         self._topic = Topic(broker, group)

@@ -6,7 +6,7 @@ acknowledged to anybody, and the next run reads it again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tocsin.engine import Engine
+    from tocsin.reading import Batch
     from tocsin.record import Decoded
     from tocsin.rule import Rule
+    from tocsin.stores import Step
     from tocsin.stores.sql import SqlStore
     from tocsin.stores.writer import Writer
     from tocsin.watermark import Watermark
@@ -49,7 +51,7 @@ class Parts:
     def pipeline(self, saver: Saver) -> Pipeline:
         """These parts, put together around a place to save in."""
         in_order = self.source.bounded and self.watermark.lateness == 0
-        return Pipeline(Decider(self.rules, self.engine, self.watermark, saver), self.watermark, in_order)
+        return Pipeline(Decider(self.rules, self.engine, self.watermark), self.watermark, saver, in_order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +86,16 @@ def run(parts: Parts, store: SqlStore, *, idle_after: int, progress: Progress | 
             _drive(pipeline, parts.source, stop, progress, idle=None if parts.source.bounded else idle_after)
     finally:
         writer.close()
-    return Outcome(pipeline.decider.stats, stop.signal)
+    return Outcome(pipeline.stats, stop.signal)
 
 
 def refuse_second(writer: Writer) -> None:
     """SetupError if another process runs this pipeline now: both would read the same source."""
-    owner = writer.owner()
-    if owner is not None and owner.alive and owner.process != this_process():
-        raise SetupError(
-            f"{owner} runs this pipeline already: end that one first, or give this one a name and a store of its own"
-        )
+    for owner in writer.owners():
+        if owner.alive and owner.process != this_process():
+            raise SetupError(
+                f"{owner} runs this pipeline already: end that one first, or give this one a name and a store of its own"
+            )
 
 
 def replay(
@@ -112,29 +114,45 @@ def replay(
         _drive(pipeline, parts.source, stop, progress, pace=pace)
     if store is not None and stop.signal is None:
         store.put(found.moves(), found.rejects)
-    return Outcome(pipeline.decider.stats, stop.signal), found
+    return Outcome(pipeline.stats, stop.signal), found
 
 
 def replay_admitted(
-    rules: Sequence[Rule], engine: Engine, store: SqlStore, progress: Progress | None = None
+    rules: Sequence[Rule],
+    engine_of: Callable[[str], Engine],
+    store: SqlStore,
+    progress: Progress | None = None,
 ) -> tuple[Outcome, MemoryStore]:
-    """What the store has admitted, decided once more: it gives the ledger of the run that admitted it."""
-    found, reached = MemoryStore(), _Reached()
-    decider = Decider(rules, engine, reached, found)
-    batches, end = store.admitted(engine.series)
+    """What the store has admitted, decided once more, unit by unit: it gives the ledger of the run that admitted it.
+
+    `engine_of` makes a fresh engine for the unit of a name.
+    """
+    found, stats = MemoryStore(), Stats()
     with Stop() as stop:
-        for batch in batches:
-            if stop.asked():
-                break
-            reached.newest = int(batch.time[-1])
-            reached.value = min(reached.newest, end)
-            decider.decide(batch, np.zeros(len(batch), np.uint8))
-            if progress is not None:
-                progress(decider.stats)
-        else:
-            reached.value = end
-            decider.catch_up()
-    return Outcome(decider.stats, stop.signal), found
+        for unit in store.units():
+            engine, reached = engine_of(unit.name), _Reached()
+            decider = Decider(rules, engine, reached)
+            if unit.checkpoint.first_time is not None:
+                engine.begin(unit.checkpoint.first_time)
+            for step in _decided(
+                decider, reached, store.admitted(engine.series, unit.number), unit.checkpoint.watermark
+            ):
+                if stop.asked():
+                    return Outcome(stats, stop.signal), found
+                stats.add(step, found.save(step), unit.name)
+                if progress is not None:
+                    progress(stats)
+    return Outcome(stats, stop.signal), found
+
+
+def _decided(decider: Decider, reached: _Reached, batches: Iterable[Batch], end: int) -> Iterator[Step]:
+    """The steps of what one unit admitted, up to where its event time had come."""
+    for batch in batches:
+        reached.newest = int(batch.time[-1])
+        reached.value = min(reached.newest, end)
+        yield decider.decide(batch, np.zeros(len(batch), np.uint8))
+    reached.value = end
+    yield decider.catch_up()
 
 
 @dataclass(slots=True)

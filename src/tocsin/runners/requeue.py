@@ -72,7 +72,7 @@ def requeue_directly(letters: Sequence[DeadLetter], parts: Parts, store: SqlStor
             return Requeued([], 0, 0)
         batch = Batch.join([part.batch for part in found])
         flags = parts.watermark.admit(batch)
-        pipeline.decider.decide(batch, flags)
+        pipeline.save(pipeline.decider.decide(batch, flags))
     finally:
         writer.close()
         parts.source.close()

@@ -1,36 +1,39 @@
-"""The consumer: messages of the broker to readings, alerts and the store, by the one process that owns the pipeline.
+"""The consumer: messages of the broker to readings, alerts and the store, for the units that this process owns.
 
-    poll ──▶ take, decode, decide, save ──▶ acknowledge
+    poll ──▶ by unit: take, decode, decide ──▶ save together ──▶ acknowledge
 
 What comes within some milliseconds is saved together.  A broker that is away is connected again; a step that
-cannot be saved throws the engine away, and everything begins anew from the store.
+cannot be saved throws the engines away, and everything begins anew from the store.
+
+Several processes share a pipeline's units.  Kafka hands partitions out itself, and whoever gets one takes its unit over;
+elsewhere the processes agree by what they see in the store (`share.py`).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tocsin.checkpoint import resume
-from tocsin.codecs.readings import Decoder
-from tocsin.connectors import Broker, open_source
-from tocsin.consumer import Consumer
-from tocsin.errors import SetupError
-from tocsin.origin import Origins
-from tocsin.pipeline import Decider
-from tocsin.runners.idle import Idleness
+from tocsin.connectors import open_source
+from tocsin.errors import TakenOver
+from tocsin.message import Standing
+from tocsin.runners.layout import refuse_another_layout
+from tocsin.runners.owned import Consuming, Owned
+from tocsin.runners.share import Share
 from tocsin.runners.supervise import Reconnecting, log
-from tocsin.stores.owner import this_process
 
 if TYPE_CHECKING:
-    from tocsin.engine import Engine
+    from tocsin.consumer import Taken
     from tocsin.message import Message
-    from tocsin.rule import Rule
     from tocsin.stats import Stats
+    from tocsin.stores import Step
+    from tocsin.stores.owner import Owner
     from tocsin.stores.sql import SqlStore
     from tocsin.stores.writer import Writer
+    from tocsin.unit import Unit
 
 POLL = 5_000
 """Messages in one poll at most, and readings, roughly, after which a group is closed."""
@@ -39,24 +42,13 @@ LARGE = 4 << 20
 TOGETHER = 0.02
 """Seconds for which messages are gathered, so that they are saved in one transaction."""
 LOOK = 1.0
-"""Seconds between two looks at gaps and silent producers while messages come."""
+"""Seconds between two looks at gaps and silent producers, and at who else is there."""
 STAND_BY = 0.25
-"""Seconds between two looks whether the owner of the pipeline is still there."""
+"""Seconds between two looks whether there is anything to own."""
+FEW = 8
+"""So many partitions are named in one line of the log."""
 PATIENCE = 0.2
 """Seconds that a poll waits for the first message."""
-
-
-@dataclass(frozen=True, slots=True)
-class Consuming:
-    """What a pipeline file says of its consumer, made but not begun; all of it is used once."""
-
-    name: str
-    rules: Sequence[Rule]
-    engine: Engine
-    lateness: int
-    max_future: int
-    idle_after: int
-    broker: Broker
 
 
 @dataclass(slots=True)
@@ -68,38 +60,24 @@ class Until:
 
 
 class Watcher:
-    """One consumer with its engine, from the store's checkpoint on."""
+    """One process's part of the consumer."""
 
     def __init__(self, parts: Consuming, store: SqlStore, stopped: Callable[[], bool], stats: Stats) -> None:
         self._parts = parts
         self._stopped = stopped
-        self._writer = store.writer(parts.engine.series)
-        _stand_by(self._writer, stopped)
+        self._stats = stats
         self._source = open_source(parts.broker, parts.name)
-        self.origins = Origins(
-            parts.broker.partitions, parts.lateness, parts.max_future, time.monotonic(), is_log=self._source.rereadable
-        )
-        decider = Decider(parts.rules, parts.engine, self.origins, self._writer, stats=stats)
-        self._idleness = Idleness(self.origins, parts.idle_after)
-        start = resume(self._writer, parts.rules, parts.engine)
-        self._refuse_another_source(start.position)
-        known = self._writer.origins()
-        self._refuse_other_partitions({origin.partition for origin in known})
-        self.origins.restore(known, start.watermark, time.monotonic())
-        decider.position, decider.counted = start.position, start.counted
-        self._consumer = Consumer(
-            decider,
-            self.origins,
-            Decoder(parts.engine.series).decode,
-            parts.broker.identity,
-            rereadable=self._source.rereadable,
-        )
+        self._desk = store.desk()
+        refuse_another_layout(self._desk, parts)
+        self._share = Share(self._desk, parts.units)
+        self._by_group = self._source.assigns and len(parts.units) > 1
+        self._owned: dict[str, Owned] = {}
+        self._unit_of = {partition: unit for unit in parts.units for partition in unit.partitions}
         self._reconnecting = Reconnecting(str(parts.broker), stopped)
-
-    @property
-    def stats(self) -> Stats:
-        """What it has counted."""
-        return self._consumer.decider.stats
+        self._is_open = False
+        self._standing_by: set[Owner] = set()
+        self._looked = 0.0
+        self._lost: tuple[str, ...] = ()
 
     def run(
         self,
@@ -109,40 +87,76 @@ class Watcher:
     ) -> None:
         """Until it is told to stop, or what `until` tells has come to its end."""
         try:
-            self._reconnecting.run(lambda: self._connected(progress, until, connected), self._disconnected)
+            while not self._stopped() and self._stand_by():
+                self._reconnecting.run(lambda: self._connected(progress, until, connected), self._disconnected)
+                self._disconnected()
+                if self._owned or self._by_group:
+                    return
         finally:
             self._source.close()
-            self._writer.close()
+            self._desk.close()
+
+    def _stand_by(self) -> bool:
+        """Wait until there is something to own; a broker that hands out is asked instead."""
+        while not (self._by_group or self._owned or self._stopped()):
+            self._agree(time.monotonic())
+            if not self._owned:
+                time.sleep(STAND_BY)
+        return not self._stopped()
 
     def _connected(
         self, progress: Callable[[Stats], None] | None, until: Callable[[], Until | None], connected: Callable[[], None]
     ) -> None:
-        source, consumer = self._source, self._consumer
+        """Carry messages until it is time to end, or nothing is owned any more."""
+        source = self._source
         source.open()
-        if not source.assigns:
-            self._begin(self._parts.broker.partitions)
+        self._is_open = True
+        if self._by_group:
+            self._drop(list(self._owned))
+        self._begin(self._owned.values(), time.monotonic())
         self._reconnecting.connected()
-        self.origins.reconnected(time.monotonic())
         connected()
-        quiet_since = looked = time.monotonic()
-        while not self._stopped():
+        while not self._stopped() and (self._owned or self._by_group):
             messages = self._gather()
             now = time.monotonic()
             if messages:
-                quiet_since = now
-                source.ack(consumer.take(messages, now))
-            if not messages or now - looked >= LOOK:  # where others never fall silent, too
-                looked = now
-                source.ack(consumer.wait(now))
-            if not messages:
-                self._writer.renew()
-                for to in self._idleness.due(now - quiet_since) if self.origins.foreign else ():
-                    consumer.idle(to)
-                ended = until()
-                if ended is not None and self.origins.has_ended(ended.producer, ended.numbers):
-                    return
+                self._take(messages, now)
+            if not messages or now - self._looked >= LOOK:  # where others never fall silent, too
+                self._look(now)
+            if not messages and self._has_ended(until()):
+                return
             if progress is not None:
-                progress(self.stats)
+                progress(self._stats)
+
+    def _take(self, messages: Sequence[Message], now: float) -> None:
+        """A step for each unit, all of them in one transaction."""
+        parts: dict[str, list[Message]] = {}
+        if len(self._parts.units) == 1:
+            parts[self._parts.units[0].name] = list(messages)
+        else:
+            for message in messages:
+                parts.setdefault(message.partition, []).append(message)
+        self._keep([(self._owned[name], self._owned[name].take(some, now)) for name, some in parts.items()])
+
+    def _look(self, now: float) -> None:
+        """What time alone has brought."""
+        self._keep([(owned, owned.look(now)) for owned in self._owned.values()])
+        self._desk.renew()
+        if self._source.windowed:
+            self._ask_again([owned for owned in self._owned.values() if owned.is_stuck(now)])
+        if now - self._looked >= LOOK and not self._by_group:
+            self._agree(now)
+
+    def _keep(self, taken: Sequence[tuple[Owned, Taken]]) -> None:
+        """Save what was decided, and only then acknowledge it."""
+        steps: list[tuple[Writer, Step]] = [(owned.writer, step) for owned, found in taken for step in found.steps]
+        if steps:
+            repeats = self._desk.save(steps)
+            for (writer, step), late in zip(steps, repeats, strict=True):
+                self._stats.add(step, late, writer.unit)
+        durable = [message for _, found in taken for message in found.durable]
+        if durable:
+            self._source.ack(durable)
 
     def _gather(self) -> list[Message]:
         """What comes within some milliseconds, or as much as one transaction should hold."""
@@ -152,58 +166,102 @@ class Watcher:
         deadline = time.monotonic() + TOGETHER
         while _fits(found) and (left := deadline - time.monotonic()) > 0:
             more = self._poll(POLL - len(found), left)
+            found = [message for message in found if message.partition not in self._lost] if self._lost else found
             if not more:
                 break
             found += more
         return found
 
     def _poll(self, most: int, patience: float) -> list[Message]:
-        """What has come; partitions that the broker hands out are begun where the store says."""
+        """What has come; partitions that the broker hands out are taken over as they come, and let go of as they go."""
         polled = self._source.poll(most, patience)
-        for partition in polled.lost:
-            self._source.end(partition)
-        self._begin(polled.gained)
+        self._lost = polled.lost
+        if self._by_group:
+            self._drop(polled.lost)
+            self._own([self._unit_of[partition] for partition in polled.gained])
+        else:
+            for partition in polled.lost:
+                self._source.end(partition)
+            self._begin_partitions(polled.gained)
         return polled.messages
 
-    def _begin(self, partitions: Iterable[str]) -> None:
+    def _agree(self, now: float) -> None:
+        """Take what is ours to take, and give up what is too much."""
+        self._looked = now
+        take, give, others = self._share.look(self._owned.keys())
+        self._drop(give)
+        self._own(take)
+        if not self._owned and (new := set(others) - self._standing_by):
+            log.info("%s owns the pipeline: standing by to take over", next(iter(new)))
+        self._standing_by = set() if self._owned else set(others)
+
+    def _own(self, units: Sequence[Unit]) -> None:
+        """Take units over, and read them from where the store says."""
+        now, got = time.monotonic(), []
+        for unit in units:
+            with suppress(TakenOver):  # somebody was faster, and has it
+                got.append(Owned(unit, self._parts, self._desk, now, self._source.rereadable, self._by_group))
+        self._owned.update((owned.unit.name, owned) for owned in got)
+        _tell("ours now", [owned.unit.name for owned in got])
+        if self._is_open:
+            self._begin(got, now)
+
+    def _drop(self, names: Iterable[str]) -> None:
+        """Let go of units: what was given of them and not acknowledged comes again, here or elsewhere."""
+        gone = [self._owned.pop(name) for name in names if name in self._owned]
+        for owned in gone:
+            self._end(owned)
+            self._desk.release(owned.writer)
+        _tell("no longer ours", [owned.unit.name for owned in gone])
+
+    def _begin(self, owned: Iterable[Owned], now: float) -> None:
+        for one in owned:
+            one.origins.reconnected(now)
+            if not self._source.assigns or self._by_group:
+                self._begin_partitions(one.unit.partitions)
+
+    def _begin_partitions(self, partitions: Iterable[str]) -> None:
         for partition in partitions:
-            self._source.begin(partition, self._consumer.positions.get(partition))
+            self._source.begin(partition, self._owned[self._unit_of[partition].name].position(partition))
+
+    def _end(self, owned: Owned) -> None:
+        if self._is_open:
+            for partition in owned.unit.partitions:
+                self._source.end(partition)
+
+    def _ask_again(self, stuck: Iterable[Owned]) -> None:
+        """Have the broker give once more, in order, what is not acknowledged."""
+        for owned in stuck:
+            self._end(owned)
+            owned.forget_held()
+            self._begin_partitions(owned.unit.partitions)
 
     def _disconnected(self) -> None:
+        self._is_open = False
         self._source.close()
-        self._consumer.forget_held()
+        for owned in self._owned.values():
+            owned.forget_held()
 
-    def _refuse_other_partitions(self, known: set[str]) -> None:
-        partitions = self._parts.broker.partitions
-        if known - set(partitions):
-            raise SetupError(
-                f"this store was filled from the partitions {', '.join(sorted(known))}, and `broker:` has "
-                f"{', '.join(partitions)}: what waits in the others would never be taken. Put them back until it is"
-            )
+    def _has_ended(self, until: Until | None) -> bool:
+        """Whether everything of a producer was taken, here or by others; the store knows."""
+        if until is None:
+            return False
+        taken = {
+            origin.partition: origin.next
+            for origin in self._desk.origins()
+            if origin.producer == until.producer and origin.standing == Standing.ENDED
+        }
+        return all(taken.get(partition, -1) >= number for partition, number in until.numbers.items())
 
-    def _refuse_another_source(self, position: dict[str, Any] | None) -> None:
-        broker = self._parts.broker
-        if position is not None and position.get("broker") != broker.identity:
-            where = position.get("broker") or position.get("file", "another source")
-            raise SetupError(
-                f"this store was filled from {where}, not from {broker.identity}: what was read there would be counted again, "
-                "or be missed. Take a new store, or put the old `broker:` back"
-            )
+
+def _tell(what: str, names: Sequence[str]) -> None:
+    """Which partitions came or went; where all are decided together there is nothing to tell."""
+    named = [name for name in names if name]
+    if named:
+        more = f" and {len(named) - FEW} more" if len(named) > FEW else ""
+        log.info("partitions %s: %s%s", what, ", ".join(named[:FEW]), more)
 
 
 def _fits(messages: Sequence[Message]) -> bool:
     """Whether a transaction should take more."""
     return len(messages) < POLL and sum(len(message.body) for message in messages) < LARGE
-
-
-def _stand_by(writer: Writer, stopped: Callable[[], bool]) -> None:
-    """Wait while another process owns the pipeline."""
-    said = False
-    while not stopped():
-        owner = writer.owner()
-        if owner is None or not owner.alive or owner.process == this_process():
-            return
-        if not said:
-            said = True
-            log.info("%s owns the pipeline: standing by to take over", owner)
-        time.sleep(STAND_BY)

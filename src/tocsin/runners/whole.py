@@ -10,11 +10,13 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tocsin.errors import TakenOver
 from tocsin.runners.local import Outcome
+from tocsin.runners.owned import Consuming
 from tocsin.runners.publish import Publishing, publish
 from tocsin.runners.stop import Stop
-from tocsin.runners.supervise import supervise
-from tocsin.runners.watch import Consuming, Until, Watcher
+from tocsin.runners.supervise import log, supervise
+from tocsin.runners.watch import Until, Watcher
 from tocsin.stats import Stats
 
 if TYPE_CHECKING:
@@ -84,7 +86,16 @@ def watch(
         else:
             watcher.run(progress, lambda: producing.ended, producing.begin)
 
-    supervise("the consumer", work, stopped)
+    def join() -> None:
+        """What another process has taken over is its from now on; this one joins anew."""
+        while not stopped():
+            try:
+                work()
+                return
+            except TakenOver as error:
+                log.warning("%s", error)
+
+    supervise("the consumer", join, stopped)
     return stats
 
 

@@ -21,6 +21,7 @@ from tocsin.stores.columns import alert_columns, held_bodies, insert_rows, move_
 from tocsin.stores.rows import Row, held_alert, text_of_labels
 from tocsin.stores.tables import alerts, held_alerts, transitions
 
+NO_UNIT = -1
 RULE_CHANGED = "rule changed"
 """The reason for which an alert may end and another one of the same identity may begin."""
 
@@ -39,11 +40,10 @@ class Held:
     version: int = -1
 
 
-def load_held(connection: Connection) -> tuple[dict[Owner, Held], list[Alert]]:
-    """The run's open alerts, and their rows by rule and key."""
-    found = [
-        (row, held_alert(row.body)) for row in connection.execute(select(held_alerts).order_by(held_alerts.c.alert))
-    ]
+def load_held(connection: Connection, unit: int) -> tuple[dict[Owner, Held], list[Alert]]:
+    """A unit's open alerts, and their rows by rule and key."""
+    query = select(held_alerts).where(held_alerts.c.unit == unit).order_by(held_alerts.c.alert)
+    found = [(row, held_alert(row.body)) for row in connection.execute(query)]
     rows = {
         (alert.rule, alert.key): Held(row.alert, text_of_labels(alert.key), alert.since, row.moves)
         for row, alert in found
@@ -51,9 +51,9 @@ def load_held(connection: Connection) -> tuple[dict[Owner, Held], list[Alert]]:
     return rows, [alert for _, alert in found]
 
 
-def save_alerts(connection: Connection, found: Sequence[Book], held: dict[Owner, Held]) -> None:
-    """Write a step's alerts with their transitions, and keep `held` true."""
-    rows = AlertRows(connection)
+def save_alerts(connection: Connection, found: Sequence[Book], held: dict[Owner, Held], unit: int) -> None:
+    """Write the alerts of a unit's step with their transitions, and keep `held` true."""
+    rows = AlertRows(connection, unit)
     for pages in rows.numbered(found, held):
         rows.add(pages)
         rows.hold(pages, held)
@@ -62,7 +62,7 @@ def save_alerts(connection: Connection, found: Sequence[Book], held: dict[Owner,
 
 def put_alerts(connection: Connection, found: Iterable[RuleMoves]) -> None:
     """Write what a replay found, over what is there of the same identity; what a run holds stays as it is."""
-    rows = AlertRows(connection, replayed=True)
+    rows = AlertRows(connection, NO_UNIT)
     for pages in rows.numbered([book_of(told) for told in found], {}):
         rows.add(pages)
     rows.write()
@@ -79,11 +79,11 @@ class Pages:
 
 
 class AlertRows:
-    """Rows to write, gathered so that each table is written in one go; `replayed` ones are not held."""
+    """Rows to write, gathered so that each table is written in one go; those of a replay, which has no unit, are not held."""
 
-    def __init__(self, connection: Connection, *, replayed: bool = False) -> None:
+    def __init__(self, connection: Connection, unit: int) -> None:
         self._cursor = connection.connection.cursor()
-        self._replayed = replayed
+        self._unit = unit
         highest, newest = connection.execute(select(func.max(alerts.c.id), func.max(alerts.c.since))).one()
         self._first = self._next = (highest or 0) + 1
         self._newest: int = LONG_AGO if newest is None else newest
@@ -144,7 +144,7 @@ class AlertRows:
         bodies = held_bodies(
             book.told, [own.key for own in rows], book.standing.take(places), book.told.open.take(book.row[places])
         )
-        self._held += [(own.number, own.moves, body) for own, body in zip(rows, bodies, strict=True)]
+        self._held += [(own.number, self._unit, own.moves, body) for own, body in zip(rows, bodies, strict=True)]
         held.update(zip([(rule, pages.keys[place]) for place in places.tolist()], rows, strict=True))
 
     def write(self) -> None:
@@ -181,7 +181,7 @@ class AlertRows:
             self._next += 1
             return Held(self._next - 1, key, since, 0, self._version)
         number, reason = same
-        goes_on = reason == RULE_CHANGED and not self._replayed
+        goes_on = reason == RULE_CHANGED and self._unit != NO_UNIT
         return Held(number, key, since, self._count(number) if goes_on else 0)
 
     def _same(self, rule: str, key: str, since: int) -> tuple[int, str] | None:

@@ -1,8 +1,10 @@
-"""Who owns a pipeline: one process, by a row with an epoch and a lease.
+"""Who owns a unit: one process, by a row with an epoch and a lease.
 
 Owning it raises the epoch, and every transaction begins by looking whether the epoch is still ours: so a process that
 was frozen and wakes after another has taken over can save nothing.  The lease says until when others wait; a
 process that ends gives it back, and one of this machine that is no more has lost it.
+
+Processes that share the units of one pipeline know each other by rows with leases of their own (`members`).
 """
 
 from __future__ import annotations
@@ -10,12 +12,13 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
-from tocsin.stores.tables import owners
+from tocsin.stores.tables import members, units
 
 LEASE = 10 * 10**9
 """Nanoseconds for which a process that says nothing more still owns what it owned."""
@@ -25,48 +28,85 @@ RENEW = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The process that owns a pipeline, and until when (nanoseconds on the wall)."""
+    """The process that owns a unit, or owned it last, and until when (nanoseconds on the wall)."""
 
+    unit: str
     process: str
     lease: int
 
     @property
     def alive(self) -> bool:
         """Whether others have to wait."""
-        return self.lease > time.time_ns() and not _is_gone(self.process)
+        return _is_alive(self.process, self.lease)
 
     def __str__(self) -> str:
         host, number, _ = self.process.rsplit(":", 2)
         return f"process {number} on {host}"
 
 
-def owner_of(connection: Connection, pipeline: str) -> Owner | None:
-    """Who owns a pipeline, or owned it last; None if nobody ever did."""
-    row = connection.execute(select(owners).where(owners.c.pipeline == pipeline)).one_or_none()
-    return None if row is None else Owner(row.process, row.lease)
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A unit that this process owns: its number in the store, and the epoch by which that is known."""
+
+    number: int
+    epoch: int
 
 
-def claim(connection: Connection, pipeline: str) -> int:
-    """Own it from now on; the epoch by which that is known."""
-    own = owners.c.pipeline == pipeline
-    epoch = connection.execute(select(owners.c.epoch).where(own)).scalar()
+def owners_of(connection: Connection) -> list[Owner]:
+    """Who owns each unit, or owned it last, in the order in which they were first owned."""
+    rows = connection.execute(select(units.c.name, units.c.process, units.c.lease).order_by(units.c.number))
+    return [Owner(*row) for row in rows]
+
+
+def is_taken(connection: Connection, unit: str) -> bool:
+    """Whether another process owns a unit, and may be alive."""
+    owned = [owner for owner in owners_of(connection) if owner.unit == unit]
+    return any(owner.alive and owner.process != this_process() for owner in owned)
+
+
+def claim(connection: Connection, unit: str) -> Claim:
+    """Own a unit from now on; whoever owned it before can save no more."""
+    own = units.c.name == unit
+    row = connection.execute(select(units.c.number, units.c.epoch).where(own)).one_or_none()
     values = {"process": this_process(), "lease": time.time_ns() + LEASE}
-    if epoch is None:
-        connection.execute(insert(owners).values(pipeline=pipeline, epoch=1, **values))
-        return 1
-    connection.execute(update(owners).where(own).values(epoch=epoch + 1, **values))
-    return int(epoch) + 1
+    if row is None:
+        last = connection.execute(select(func.max(units.c.number))).scalar()
+        made = Claim(0 if last is None else last + 1, 1)
+        connection.execute(insert(units).values(number=made.number, name=unit, epoch=made.epoch, **values))
+        return made
+    connection.execute(update(units).where(own).values(epoch=row.epoch + 1, **values))
+    return Claim(row.number, row.epoch + 1)
 
 
-def hold(connection: Connection, pipeline: str, epoch: int, lease: int = LEASE) -> bool:
-    """Renew the lease, for no time at all to give it back; False if another process owns the pipeline."""
-    own = (owners.c.pipeline == pipeline) & (owners.c.epoch == epoch)
-    return connection.execute(update(owners).where(own).values(lease=time.time_ns() + lease)).rowcount == 1
+def hold(connection: Connection, claims: Sequence[Claim], lease: int = LEASE) -> bool:
+    """Renew leases, for no time at all to give them back; False if another process owns one of the units."""
+    until = time.time_ns() + lease
+    statement = "UPDATE units SET lease = ? WHERE number = ? AND epoch = ?"
+    rows = [(until, claim.number, claim.epoch) for claim in claims]
+    return connection.connection.cursor().executemany(statement, rows).rowcount == len(rows) if rows else True
+
+
+def meet(connection: Connection) -> list[str]:
+    """Be one of the processes that share the units; returns all that are there now."""
+    known = connection.execute(select(members)).all()
+    gone = [row.process for row in known if not _is_alive(row.process, row.lease)]
+    connection.execute(delete(members).where(members.c.process.in_([*gone, this_process()])))
+    connection.execute(insert(members).values(process=this_process(), lease=time.time_ns() + LEASE))
+    return [this_process(), *(row.process for row in known if row.process not in {*gone, this_process()})]
+
+
+def leave(connection: Connection) -> None:
+    """Be none of them any more."""
+    connection.execute(delete(members).where(members.c.process == this_process()))
 
 
 def this_process() -> str:
     """Host, number and start of this process: no other has had all three."""
     return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid()) or 0}"
+
+
+def _is_alive(process: str, lease: int) -> bool:
+    return lease > time.time_ns() and not _is_gone(process)
 
 
 def _is_gone(process: str) -> bool:

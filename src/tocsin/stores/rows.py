@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Executable
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from tocsin.alert import Alert, State, Transition
+from tocsin.message import Origin, Standing
 from tocsin.reading import Labels
 from tocsin.record import Reject
 from tocsin.stores import Checkpoint, RuleRecord
@@ -83,7 +84,7 @@ def dead_letter_row(reject: Reject) -> Row:
 
 
 def checkpoint_row(checkpoint: Checkpoint) -> Row:
-    """The columns of `checkpoints`, all but the pipeline."""
+    """The columns of `checkpoints`, all but the unit."""
     rules = {name: [rule.fingerprint, rule.evaluations, rule.unknown] for name, rule in checkpoint.rules.items()}
     return (
         json.dumps(checkpoint.position, ensure_ascii=False),
@@ -99,3 +100,9 @@ def checkpoint_of(row: Sequence[Any]) -> Checkpoint:
     _, position, watermark, newest, first_time, rules = row
     records = {name: RuleRecord(*record) for name, record in json.loads(rules).items()}
     return Checkpoint(json.loads(position), watermark, newest, first_time, records)
+
+
+def origin_of(row: Sequence[Any]) -> Origin:
+    """The origin in a row of `origins`."""
+    partition, producer, due, mark, newest, standing, first = row
+    return Origin(partition, producer, due, mark, newest, Standing(standing), first)

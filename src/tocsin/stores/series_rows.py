@@ -6,27 +6,39 @@ from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from tocsin.reading import Batch, Codes, Flag, Labels, Series, Times, Values
 from tocsin.stores import Step
-from tocsin.stores.rows import Row, execute_many, labels_of_text, text_of_labels
+from tocsin.stores.rows import Row, labels_of_text, text_of_labels
 from tocsin.stores.tables import devices, series
 
 UNKNOWN = -1
+UNIT = 1 << 32
+"""Numbers of series that each unit has for itself."""
+NEW_DEVICE = "INSERT OR IGNORE INTO devices (name) VALUES (?)"
+NEW_SERIES = """INSERT INTO series (id, device, metric, labels)
+    VALUES (?, (SELECT id FROM devices WHERE name = ?), ?, ?)"""
 Numbers = npt.NDArray[np.int64]
 Columns = tuple[list[int], list[int], list[float]]
 
 
-class SeriesRows:
-    """The two dictionaries of series, the program's and the table's, side by side."""
+def span_of(unit: int) -> tuple[int, int]:
+    """The first and the last number that a unit's series can have."""
+    return unit * UNIT, (unit + 1) * UNIT - 1
 
-    def __init__(self, dictionary: Series) -> None:
+
+class SeriesRows:
+    """The two dictionaries of series, the program's and a unit's part of the table's, side by side.
+
+    Rows are counted from the unit's own beginning in here.
+    """
+
+    def __init__(self, dictionary: Series, unit: int = 0) -> None:
         self.dictionary = dictionary
+        self._base, self._last = span_of(unit)
         self._row_of = np.empty(0, np.int64)
         self._code_of = np.full(1, UNKNOWN, np.int32)
-        self._devices: dict[str, int] = {}
-        self._new_devices: list[Row] = []
         self._new_series: list[Row] = []
 
     def load(self, connection: Connection) -> None:
@@ -35,9 +47,9 @@ class SeriesRows:
         Where the pipeline file has since given a device other labels, several rows come to one code:
         the readings are the device's as it is described now.
         """
-        self._devices = {row.name: row.id for row in connection.execute(select(devices))}
-        query = select(series.c.id, devices.c.name, series.c.metric, series.c.labels)
-        rows = connection.execute(query.join(devices).order_by(series.c.id)).all()
+        own = series.c.id.between(self._base, self._last)
+        query = select(series.c.id - self._base, devices.c.name, series.c.metric, series.c.labels)
+        rows = connection.execute(query.join(devices).where(own).order_by(series.c.id)).all()
         self._code_of = np.full(rows[-1][0] + 1 if rows else 1, UNKNOWN, np.int32)
         for metric, run in groupby(rows, lambda row: row[2]):
             numbers, names, _, labels = zip(*run, strict=True)
@@ -56,7 +68,7 @@ class SeriesRows:
         if step.batch is None or step.flags is None:
             return ([], [], []), []
         batch, flags = step.batch, step.flags
-        rows = self._rows(batch.code)
+        rows = self._rows(batch.code) + self._base
         kept = np.flatnonzero(flags == Flag.ACCEPTED)
         kept = kept[np.lexsort((batch.time[kept], rows[kept]))]
         accepted = rows[kept].tolist(), batch.time[kept].tolist(), batch.value[kept].tolist()
@@ -69,13 +81,15 @@ class SeriesRows:
 
     def save(self, connection: Connection) -> None:
         """Write the series that `columns` met for the first time."""
-        execute_many(connection, insert(devices), self._new_devices)
-        execute_many(connection, insert(series), self._new_series)
-        self._new_devices, self._new_series = [], []
+        if self._new_series:
+            cursor = connection.connection.cursor()
+            cursor.executemany(NEW_DEVICE, [(device,) for device in dict.fromkeys(row[1] for row in self._new_series)])
+            cursor.executemany(NEW_SERIES, self._new_series)
+            self._new_series = []
 
     def batch(self, rows: Numbers, time: Times, value: Values) -> Batch:
         """Stored readings as the program knows them."""
-        return Batch(self.dictionary, self._code_of[rows], time, value)
+        return Batch(self.dictionary, self._code_of[rows - self._base], time, value)
 
     def _rows(self, codes: Codes) -> Numbers:
         self._grow()
@@ -93,8 +107,4 @@ class SeriesRows:
             self._row_of = np.concatenate([self._row_of, np.full(added, UNKNOWN, np.int64)])
 
     def _add(self, row: int, device: str, metric: str, labels: Labels) -> None:
-        number = self._devices.get(device)
-        if number is None:
-            number = self._devices[device] = len(self._devices) + 1
-            self._new_devices.append((number, device))
-        self._new_series.append((row, number, metric, text_of_labels(labels)))
+        self._new_series.append((self._base + row, device, metric, text_of_labels(labels)))

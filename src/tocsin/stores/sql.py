@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,12 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from tocsin.alert import Alert, Transition
 from tocsin.errors import SetupError, StoreError
-from tocsin.instant import LONG_AGO
-from tocsin.message import Origin, Standing
+from tocsin.message import Origin
 from tocsin.record import Reject
 from tocsin.stores import Checkpoint, DeadLetter, Life, sqlite
-from tocsin.stores.owner import Owner, owner_of
-from tocsin.stores.rows import alert_of, checkpoint_of, dead_letter_row, execute_many, transition_of
-from tocsin.stores.series_rows import SeriesRows
+from tocsin.stores.owner import Owner, owners_of
+from tocsin.stores.rows import alert_of, checkpoint_of, dead_letter_row, execute_many, origin_of, transition_of
+from tocsin.stores.series_rows import SeriesRows, span_of
 from tocsin.stores.tables import (
     VERSION,
     about,
@@ -34,14 +34,38 @@ from tocsin.stores.tables import (
     metadata,
     origins,
     transitions,
+    units,
 )
 
 if TYPE_CHECKING:
     from tocsin.moves import RuleMoves
     from tocsin.reading import Batch, Series
-    from tocsin.stores.writer import Writer
+    from tocsin.stores.writer import Desk, Writer
 
 NEVER_FIRED = ("pending", "inactive")
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What is decided by itself: a partition of this name, or all where the name is empty; and how far it has come."""
+
+    number: int
+    name: str
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a pipeline stands.
+
+    Who owns its units, how far each has come, its producers, and how many open alerts and dead letters it has.
+    """
+
+    owners: list[Owner]
+    units: list[Reached]
+    origins: list[Origin]
+    alerts: int
+    dead_letters: int
 
 
 class SqlStore:
@@ -54,27 +78,32 @@ class SqlStore:
         with sqlite.explained(url, SetupError):
             self._claim(create)
 
+    def desk(self) -> Desk:
+        """The place through which one process's run saves."""
+        from tocsin.stores.writer import Desk
+
+        return Desk(self.url, sqlite.immediate(self._engine), self.pipeline)
+
     def writer(self, series: Series) -> Writer:
-        """The part that a run saves through, over the run's dictionary of series."""
-        from tocsin.stores.writer import Writer
+        """The part that a run saves through which decides everything in one engine, over its dictionary of series."""
+        return self.desk().writer(series)
 
-        return Writer(self.url, sqlite.immediate(self._engine), self.pipeline, series)
+    def units(self) -> list[Reached]:
+        """What is decided by itself, and how far each has come."""
+        query = select(units.c.number, units.c.name, checkpoints).join(checkpoints).order_by(units.c.number)
+        with self._looking() as connection:
+            return [Reached(number, name, checkpoint_of(row)) for number, name, *row in connection.execute(query)]
 
-    def admitted(self, series: Series) -> tuple[Iterator[Batch], int]:
-        """(accepted readings in order of time, how far event time had come): all that the ledger follows from.
+    def admitted(self, series: Series, unit: int = 0) -> Iterator[Batch]:
+        """A unit's accepted readings in order of time: all that its ledger follows from.
 
         The order in which they were admitted is no part of it, since each instant is decided once, when all of its
         readings are in; and those that came too late for theirs are not among them.
         """
-        rows = SeriesRows(series)
+        rows = SeriesRows(series, unit)
         with self._looking() as connection:
             rows.load(connection)
-            reached = connection.execute(select(checkpoints.c.watermark)).scalar()
-        return self._admitted(rows), LONG_AGO if reached is None else int(reached)
-
-    def _admitted(self, rows: SeriesRows) -> Iterator[Batch]:
-        with self._looking() as connection:
-            for found in sqlite.stream_readings(connection):
+            for found in sqlite.stream_readings(connection, *span_of(unit)):
                 yield rows.batch(found["series"], found["time"], found["value"])
 
     def put(self, moves: Iterable[RuleMoves], rejects: Iterable[Reject] = ()) -> None:
@@ -148,25 +177,17 @@ class SqlStore:
             rows = [(number,) for number in numbers]
             execute_many(connection, delete(dead_letters).where(dead_letters.c.id == bindparam("number")), rows)
 
-    def progress(self) -> tuple[Owner | None, Checkpoint, list[Origin], int, int]:
-        """Who owns the pipeline, how far it has come, its producers, and how many open alerts and dead letters it has."""
+    def progress(self) -> Progress:
+        """How far the pipeline has come, and by whom."""
         with self._looking() as connection:
-            row = connection.execute(select(checkpoints)).one_or_none()
-            known = [
-                Origin(one.partition, one.producer, one.next, one.mark, one.newest, Standing(one.standing))
-                for one in connection.execute(select(origins).order_by(origins.c.partition, origins.c.producer))
-            ]
+            known = connection.execute(select(origins).order_by(origins.c.partition, origins.c.producer))
+            found = [origin_of(row) for row in known]
             held, letters = (
                 connection.execute(select(func.count()).select_from(table)).scalar_one()
                 for table in (held_alerts, dead_letters)
             )
-            return (
-                owner_of(connection, self.pipeline),
-                checkpoint_of(row) if row else Checkpoint(),
-                known,
-                held,
-                letters,
-            )
+            owners = owners_of(connection)
+        return Progress(owners, self.units(), found, held, letters)
 
     def counts(self) -> dict[str, int]:
         """How many rows each table has."""

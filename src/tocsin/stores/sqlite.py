@@ -36,7 +36,7 @@ PART = 100_000
 READING = [("series", np.int64), ("time", np.int64), ("value", np.float64)]
 
 REBUILD = """SELECT r.series, r.time, r.value FROM series s CROSS JOIN readings r ON r.series = s.id
-    WHERE r.time >= coalesce((SELECT max(p.time) FROM readings p WHERE p.series = s.id AND p.time < ?1), ?1)"""
+    WHERE s.id BETWEEN ?2 AND ?3 AND r.time >= coalesce((SELECT max(p.time) FROM readings p WHERE p.series = s.id AND p.time < ?1), ?1)"""
 """One seek a series for the newest before, and one for the run; CROSS JOIN, because SQLite then takes the series first."""
 
 FLAG = """INSERT OR IGNORE INTO flagged_readings SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS (
@@ -120,15 +120,19 @@ def insert_flagged(connection: sqlalchemy.Connection, rows: Sequence[tuple[int, 
     return connection.connection.cursor().executemany(FLAG, rows).rowcount if rows else 0
 
 
-def read_readings(connection: sqlalchemy.Connection, since: int) -> npt.NDArray[np.void]:
-    """Of each series the readings from an instant on, and the newest before: the columns series, time and value."""
-    found = connection.connection.cursor().execute(REBUILD, (since,))
+def read_readings(connection: sqlalchemy.Connection, since: int, first: int, last: int) -> npt.NDArray[np.void]:
+    """Of each series from `first` to `last` the readings from an instant on, and the newest before.
+
+    The columns are series, time and value.
+    """
+    found = connection.connection.cursor().execute(REBUILD, (since, first, last))
     return np.fromiter(found, READING)
 
 
-def stream_readings(connection: sqlalchemy.Connection) -> Iterator[npt.NDArray[np.void]]:
-    """Every reading in order of time, a part at a time, with the same columns."""
-    found = connection.connection.cursor().execute("SELECT series, time, value FROM readings ORDER BY time")
+def stream_readings(connection: sqlalchemy.Connection, first: int, last: int) -> Iterator[npt.NDArray[np.void]]:
+    """Every reading of these series in order of time, a part at a time, with the same columns."""
+    query = "SELECT series, time, value FROM readings WHERE series BETWEEN ? AND ? ORDER BY time"
+    found = connection.connection.cursor().execute(query, (first, last))
     while rows := found.fetchmany(PART):
         yield np.array(rows, READING)
 

@@ -4,6 +4,9 @@ Times are nanoseconds since 1970, UTC; labels and keys are JSON objects with sor
 the words of the ledger.  The views `named_readings` and `named_alerts` say the same with names and
 ISO 8601 times, for people who ask in SQL.
 
+A *unit* is what is decided by one engine: a partition of the broker, or all of them.  The numbers of its series begin
+at its own number times 2³², so that processes that own different units never have to agree on one.
+
 `readings` is kept in the order (series, time), in the key itself: what is asked of it is always some
 series over some time (a chart, a window to rebuild, the newest before an instant), and that is one
 seek and one run of pages.  The price is paid by stores of very many series, where each transaction
@@ -26,10 +29,35 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = "2"
+VERSION = "3"
 """Raised when the tables change, so that a program never writes into tables that it does not know."""
 
 metadata = MetaData()
+
+Long = BigInteger().with_variant(Integer, "sqlite")
+"""A primary key of 64 bits; SQLite's INTEGER has them, and only so it is the row's own number."""
+
+units = Table(
+    "units",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("epoch", Integer, nullable=False),
+    Column("process", Text, nullable=False),
+    Column("lease", BigInteger, nullable=False),
+)
+"""Which process owns which unit; `epoch` counts them, and only the latest may save.
+
+`name` is that of the partition, or '' for all that there is.
+"""
+
+members = Table(
+    "members",
+    metadata,
+    Column("process", Text, primary_key=True),
+    Column("lease", BigInteger, nullable=False),
+)
+"""The processes that share the units, each as long as its lease lasts."""
 
 about = Table(
     "about",
@@ -48,11 +76,11 @@ devices = Table(
 series = Table(
     "series",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Long, primary_key=True),
     Column("device", ForeignKey("devices.id"), nullable=False),
     Column("metric", Text, nullable=False),
     Column("labels", Text, nullable=False),
-    UniqueConstraint("device", "metric", "labels"),
+    Index("series_of_device", "device", "metric"),
 )
 
 readings = Table(
@@ -114,6 +142,7 @@ held_alerts = Table(
     "held_alerts",
     metadata,
     Column("alert", ForeignKey("alerts.id"), primary_key=True),
+    Column("unit", ForeignKey("units.number"), nullable=False),
     Column("moves", Integer, nullable=False),
     Column("body", Text, nullable=False),
 )
@@ -134,7 +163,7 @@ dead_letters = Table(
 checkpoints = Table(
     "checkpoints",
     metadata,
-    Column("pipeline", Text, primary_key=True),
+    Column("unit", ForeignKey("units.number"), primary_key=True),
     Column("position", Text, nullable=False),
     Column("watermark", BigInteger, nullable=False),
     Column("newest", BigInteger, nullable=False),
@@ -142,19 +171,10 @@ checkpoints = Table(
     Column("rules", Text, nullable=False),
 )
 
-owners = Table(
-    "owners",
-    metadata,
-    Column("pipeline", Text, primary_key=True),
-    Column("epoch", Integer, nullable=False),
-    Column("process", Text, nullable=False),
-    Column("lease", BigInteger, nullable=False),
-)
-"""Which process owns the pipeline; `epoch` counts them, and only the latest may save."""
-
 idle_advances = Table(
     "idle_advances",
     metadata,
+    Column("unit", ForeignKey("units.number"), primary_key=True),
     Column("newest", BigInteger, primary_key=True),
     Column("watermark", BigInteger, nullable=False),
 )
@@ -169,5 +189,6 @@ origins = Table(
     Column("mark", BigInteger, nullable=False),
     Column("newest", BigInteger, nullable=False),
     Column("standing", Integer, nullable=False),
+    Column("first", BigInteger),
 )
 """Who has published into which partition of the broker, and how far of it was taken (`message.Origin`)."""

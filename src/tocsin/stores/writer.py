@@ -1,147 +1,228 @@
-"""How a run's steps get into the database: each in one transaction, by the one process that owns the pipeline.
+"""How a run's steps get into the database: those of all units that came together in one transaction.
 
     BEGIN IMMEDIATE
-      the lease, if the epoch is still ours          otherwise another process has taken over
-      the checkpoint
-      new series, readings, flagged readings
-      dead letters
-      alerts, transitions, open alerts with what their holds remember
+      the leases, if every epoch is still ours       otherwise another process has taken over
+      for each step
+        the checkpoint
+        new series, readings, flagged readings
+        dead letters
+        alerts, transitions, open alerts with what their holds remember
     COMMIT
 
-What can be worked out before the transaction is, so that it is short.  After a StoreError the writer
-is of no more use, as the engine is: both have moved on.  A new run goes on from the checkpoint.
+What can be worked out before the transaction is, so that it is short.  After a StoreError the writers
+are of no more use, as the engines are: both have moved on.  A new run goes on from the checkpoints.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, insert, select
 
 from tocsin.alert import Alert
 from tocsin.errors import SetupError, StoreError, TakenOver, TocsinError
 from tocsin.instant import LONG_AGO
-from tocsin.message import Origin, Standing
+from tocsin.message import Origin
 from tocsin.reading import Batch, Series
 from tocsin.stores import Checkpoint, Step, owner, sqlite
 from tocsin.stores.alert_rows import Held, load_held, save_alerts
-from tocsin.stores.book import Owner, book_of
-from tocsin.stores.rows import checkpoint_of, checkpoint_row, dead_letter_row, execute_many
-from tocsin.stores.series_rows import SeriesRows
+from tocsin.stores.book import Book, book_of
+from tocsin.stores.book import Owner as Whose
+from tocsin.stores.rows import Row, checkpoint_of, checkpoint_row, dead_letter_row, execute_many, origin_of
+from tocsin.stores.series_rows import Columns, SeriesRows, span_of
 from tocsin.stores.sql import put_dead_letters
-from tocsin.stores.tables import checkpoints, idle_advances, origins
+from tocsin.stores.tables import checkpoints, origins, units
+
+CHECKPOINT = "UPDATE checkpoints SET position = ?, watermark = ?, newest = ?, first_time = ?, rules = ? WHERE unit = ?"
+IDLE = "INSERT OR REPLACE INTO idle_advances (unit, newest, watermark) VALUES (?, ?, ?)"
+ORIGIN = """INSERT OR REPLACE INTO origins (partition, producer, next, mark, newest, standing, first)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""
 
 
-class Writer:
-    """Saves the steps of one run, and gives back what the next one goes on from."""
+class Desk:
+    """One process's place at the database, shared by the writers of all the units that it owns."""
 
-    def __init__(self, url: str, engine: Engine, pipeline: str, dictionary: Series) -> None:
-        self._url = url
+    def __init__(self, url: str, engine: Engine, pipeline: str) -> None:
+        self.url = url
         self._pipeline = pipeline
-        self._series = SeriesRows(dictionary)
-        self._open: dict[Owner, Held] = {}
-        self._epoch = 0
+        self._writers: dict[int, Writer] = {}
         self._renewed = 0.0
         with sqlite.explained(url, SetupError):
             self._connection = engine.connect()
 
-    def owner(self) -> owner.Owner | None:
-        """Who owns the pipeline now, or owned it last."""
-        with self._transaction(SetupError) as connection:
-            return owner.owner_of(connection, self._pipeline)
+    def writer(self, dictionary: Series, unit: str = "", *, politely: bool = False) -> Writer:
+        """The part that saves one unit's steps, over that unit's dictionary of series.
+
+        Taking over `politely` is refused (TakenOver) while another process that owns the unit may be alive.
+        """
+        return Writer(self, dictionary, unit, politely=politely)
+
+    def owners(self) -> list[owner.Owner]:
+        """Who owns each unit now, or owned it last."""
+        with self.transaction(SetupError) as connection:
+            return owner.owners_of(connection)
+
+    def meet(self) -> tuple[list[str], list[owner.Owner]]:
+        """Be one of those who share the units: (all of these, who owns each unit)."""
+        with self.transaction(StoreError) as connection:
+            return owner.meet(connection), owner.owners_of(connection)
+
+    def checkpoints(self) -> dict[str, Checkpoint]:
+        """How far each unit has come."""
+        query = select(units.c.name, checkpoints).join(units, units.c.number == checkpoints.c.unit)
+        with self.transaction(SetupError) as connection:
+            return {name: checkpoint_of(row) for name, *row in connection.execute(query)}
+
+    def origins(self) -> list[Origin]:
+        """Every producer that is known, in every partition, as it was saved last."""
+        with self.transaction(SetupError) as connection:
+            return [origin_of(row) for row in connection.execute(select(origins))]
+
+    def save(self, steps: Sequence[tuple[Writer, Step]]) -> list[int]:
+        """Save steps whole, or nothing of them (StoreError); each writer's in their order.
+
+        Returns of each how many of its late readings were repeats: equal to an accepted one, and so not stored.
+        """
+        ready = [(writer, writer.prepare(step)) for writer, step in steps]
+        with self.transaction(StoreError) as connection:
+            self._hold(connection, {writer.claim.number: writer for writer, _ in steps}.values())
+            return [writer.write(connection, prepared) for writer, prepared in ready]
+
+    def renew(self) -> None:
+        """Tell now and then that what is owned still is: not every unit has something to save."""
+        if self._writers and time.monotonic() - self._renewed > owner.RENEW:
+            self._renewed = time.monotonic()
+            with self.transaction(StoreError) as connection:
+                self._hold(connection, self._writers.values())
+
+    def release(self, writer: Writer) -> None:
+        """Own a unit no longer, so that others need not wait for its lease to end."""
+        self._release([self._writers.pop(writer.claim.number)])
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._release(list(self._writers.values()), leave=True)
+        self._writers.clear()
+        self._connection.close()
+
+    def claimed(self, connection: Connection, writer: Writer) -> owner.Claim:
+        """What it takes to own the unit of a writer."""
+        if writer.politely and owner.is_taken(connection, writer.unit):
+            raise self._taken_over([writer.unit])
+        made = owner.claim(connection, writer.unit)
+        self._writers[made.number] = writer
+        self._renewed = self._renewed or time.monotonic()
+        return made
+
+    @contextmanager
+    def transaction(self, kind: type[TocsinError]) -> Iterator[Connection]:
+        """A transaction that holds the lock from its beginning; what SQLite says becomes an error of this kind."""
+        with sqlite.explained(self.url, kind), self._connection.begin():
+            yield self._connection
+
+    def _release(self, writers: Sequence[Writer], *, leave: bool = False) -> None:
+        with suppress(TocsinError), self.transaction(StoreError) as connection:
+            for writer in writers:
+                owner.hold(connection, [writer.claim], lease=0)
+            if leave:
+                owner.leave(connection)
+
+    def _hold(self, connection: Connection, writers: Collection[Writer]) -> None:
+        """The fence: nothing is saved by a process that does not own the units."""
+        if not owner.hold(connection, [writer.claim for writer in writers]):
+            raise self._taken_over([writer.unit for writer in writers if not owner.hold(connection, [writer.claim])])
+
+    def _taken_over(self, lost: Sequence[str]) -> TakenOver:
+        named = f"partition {', '.join(lost)} of " if any(lost) else ""
+        return TakenOver(
+            f"store '{self.url}': another process has taken over {named}the pipeline '{self._pipeline}'. "
+            "What this one had saved is kept, and the other goes on from there"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A step as rows."""
+
+    step: Step
+    checkpoint: Row
+    accepted: Columns
+    flagged: list[Row]
+    letters: list[Row]
+    found: list[Book]
+
+
+class Writer:
+    """Saves one unit's steps, and gives back what the next run of it goes on from."""
+
+    def __init__(self, desk: Desk, dictionary: Series, unit: str, *, politely: bool) -> None:
+        self.unit = unit
+        self.politely = politely
+        self.claim = owner.Claim(-1, 0)
+        self._desk = desk
+        self._dictionary = dictionary
+        self._series = SeriesRows(dictionary)
+        self._open: dict[Whose, Held] = {}
+
+    def owners(self) -> list[owner.Owner]:
+        """Who owns each unit now, or owned it last."""
+        return self._desk.owners()
 
     def take_over(self) -> tuple[Checkpoint | None, list[Alert]]:
-        """Own the pipeline from now on: its checkpoint, None if nothing was saved yet, and its open alerts.
+        """Own the unit from now on: its checkpoint, None if nothing was saved yet, and its open alerts.
 
         Call it once, before anything else.  Whoever owned it before can save no more.
         """
-        own = checkpoints.c.pipeline == self._pipeline
-        with self._transaction(SetupError) as connection:
-            self._epoch = owner.claim(connection, self._pipeline)
-            self._renewed = time.monotonic()
+        with self._desk.transaction(SetupError) as connection:
+            self.claim = self._desk.claimed(connection, self)
+            number = self.claim.number
+            self._series = SeriesRows(self._dictionary, number)
             self._series.load(connection)
-            self._open, held = load_held(connection)
-            row = connection.execute(select(checkpoints).where(own)).one_or_none()
+            self._open, held = load_held(connection, number)
+            row = connection.execute(select(checkpoints).where(checkpoints.c.unit == number)).one_or_none()
             if row is None:
-                execute_many(connection, insert(checkpoints), [(self._pipeline, *checkpoint_row(Checkpoint()))])
+                execute_many(connection, insert(checkpoints), [(number, *checkpoint_row(Checkpoint()))])
         checkpoint = checkpoint_of(row) if row else Checkpoint()
         return (None if checkpoint.position is None else checkpoint), held
 
-    def renew(self) -> None:
-        """Tell that the pipeline is still owned, where nothing had to be saved for a while."""
-        if self._epoch and time.monotonic() - self._renewed > owner.RENEW:
-            with self._transaction(StoreError) as connection:
-                self._hold(connection)
-
     def readings(self, since: int = LONG_AGO) -> Batch:
         """Accepted readings: of each series those from `since` on, and the newest before."""
-        with self._transaction(SetupError) as connection:
-            found = sqlite.read_readings(connection, since)
+        with self._desk.transaction(SetupError) as connection:
+            found = sqlite.read_readings(connection, since, *span_of(self.claim.number))
         return self._series.batch(found["series"], found["time"], found["value"])
 
-    def origins(self) -> list[Origin]:
-        """Every producer that is known, as it was saved last."""
-        with self._transaction(SetupError) as connection:
-            rows = connection.execute(select(origins)).all()
-        return [
-            Origin(row.partition, row.producer, row.next, row.mark, row.newest, Standing(row.standing)) for row in rows
-        ]
-
     def save(self, step: Step) -> int:
-        """Save a step whole, or nothing of it (StoreError).
+        """Save one step; see `Desk.save`."""
+        return self._desk.save([(self, step)])[0]
 
-        Returns how many of its late readings were repeats: equal to an accepted one, and so not stored.
-        """
+    def prepare(self, step: Step) -> Prepared:
+        """All of a step's rows that can be made before the transaction."""
         accepted, flagged = self._series.columns(step)
         letters = [dead_letter_row(reject) for reject in step.rejects]
-        found = [book_of(told) for told in step.moves]
-        with self._transaction(StoreError) as connection:
-            self._hold(connection)
-            self._save_checkpoint(connection, step)
-            save_origins(connection, step.origins)
-            self._series.save(connection)
-            sqlite.insert_readings(connection, accepted)
-            stored = sqlite.insert_flagged(connection, flagged)
-            put_dead_letters(connection, letters)
-            save_alerts(connection, found, self._open)
-        return len(flagged) - stored
+        return Prepared(
+            step, checkpoint_row(step.checkpoint), accepted, flagged, letters, [book_of(told) for told in step.moves]
+        )
+
+    def write(self, connection: Connection, prepared: Prepared) -> int:
+        """Write what was prepared; returns how many of the late readings were repeats."""
+        execute, number = connection.connection.cursor(), self.claim.number
+        step = prepared.step
+        execute.execute(CHECKPOINT, (*prepared.checkpoint, number))
+        if step.idle:
+            execute.execute(IDLE, (number, step.checkpoint.newest, step.checkpoint.watermark))
+        if step.origins:
+            execute.executemany(ORIGIN, [one.row() for one in step.origins])
+        self._series.save(connection)
+        sqlite.insert_readings(connection, prepared.accepted)
+        stored = sqlite.insert_flagged(connection, prepared.flagged)
+        put_dead_letters(connection, prepared.letters)
+        if prepared.found:
+            save_alerts(connection, prepared.found, self._open, number)
+        return len(prepared.flagged) - stored
 
     def close(self) -> None:
-        """Let go of the pipeline and the database; others need not wait for the lease to end."""
-        if self._epoch:
-            with suppress(TocsinError), self._transaction(StoreError) as connection:
-                owner.hold(connection, self._pipeline, self._epoch, lease=0)
-        self._connection.close()
-
-    @contextmanager
-    def _transaction(self, kind: type[TocsinError]) -> Iterator[Connection]:
-        with sqlite.explained(self._url, kind), self._connection.begin():
-            yield self._connection
-
-    def _save_checkpoint(self, connection: Connection, step: Step) -> None:
-        names = [column.name for column in checkpoints.c][1:]
-        values = dict(zip(names, checkpoint_row(step.checkpoint), strict=True))
-        connection.execute(update(checkpoints).where(checkpoints.c.pipeline == self._pipeline).values(values))
-        if step.idle:
-            newest = step.checkpoint.newest
-            connection.execute(delete(idle_advances).where(idle_advances.c.newest == newest))
-            connection.execute(insert(idle_advances).values(newest=newest, watermark=step.checkpoint.watermark))
-
-    def _hold(self, connection: Connection) -> None:
-        """The fence: nothing is saved by a process that does not own the pipeline."""
-        self._renewed = time.monotonic()
-        if not owner.hold(connection, self._pipeline, self._epoch):
-            raise TakenOver(
-                f"store '{self._url}': another process has taken over the pipeline '{self._pipeline}', so this one stops. "
-                "What it had saved is kept, and the other goes on from there"
-            )
-
-
-def save_origins(connection: Connection, changed: Sequence[Origin]) -> None:
-    """How far what was published by each of these has been taken."""
-    if changed:
-        statement = insert(origins).values({column.name: None for column in origins.c})
-        rows = [(one.partition, one.producer, one.next, one.mark, one.newest, int(one.standing)) for one in changed]
-        execute_many(connection, statement.prefix_with("OR REPLACE", dialect="sqlite"), rows)
+        """Let go of the desk, where this is its only writer."""
+        self._desk.close()

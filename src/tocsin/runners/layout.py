@@ -1,0 +1,50 @@
+"""What a store was filled from must be what is read now, or readings would be missed or counted again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tocsin.errors import SetupError
+
+if TYPE_CHECKING:
+    from tocsin.runners.owned import Consuming
+    from tocsin.stores.writer import Desk
+
+
+def refuse_another_layout(desk: Desk, parts: Consuming) -> None:
+    """SetupError where the store knows another source, other partitions, or decides them otherwise; nothing is taken over yet."""
+    _refuse_another_source(desk, parts)
+    _refuse_other_partitions(desk, parts)
+    _refuse_other_units(desk, parts)
+
+
+def _refuse_another_source(desk: Desk, parts: Consuming) -> None:
+    broker = parts.broker
+    for checkpoint in desk.checkpoints().values():
+        position = checkpoint.position
+        if position is not None and position.get("broker") != broker.identity:
+            where = position.get("broker") or position.get("file", "another source")
+            raise SetupError(
+                f"this store was filled from {where}, not from {broker.identity}: what was read there would be counted again, "
+                "or be missed. Take a new store, or put the old `broker:` back"
+            )
+
+
+def _refuse_other_partitions(desk: Desk, parts: Consuming) -> None:
+    partitions = parts.broker.partitions
+    known = {origin.partition for origin in desk.origins()}
+    if known - set(partitions):
+        raise SetupError(
+            f"this store was filled from the partitions {', '.join(sorted(known))}, and `broker:` has "
+            f"{', '.join(partitions)}: what waits in the others would never be taken. Put them back until it is"
+        )
+
+
+def _refuse_other_units(desk: Desk, parts: Consuming) -> None:
+    known, units = desk.checkpoints().keys(), {unit.name for unit in parts.units}
+    if known - units:
+        before, now = ("together", "each by itself") if "" in known else ("each by itself", "together")
+        raise SetupError(
+            f"this store was filled while the partitions were decided {before}, and the rules' `by` now has them decided "
+            f"{now}: what is known of the past would be in the wrong place. Put the old `by` back, or take a new store"
+        )

@@ -1,0 +1,89 @@
+"""One unit that this process owns: its engine where the store says it stood, and its half of the consumer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tocsin.checkpoint import resume
+from tocsin.codecs.readings import Decoder
+from tocsin.consumer import Consumer, Taken
+from tocsin.origin import Origins
+from tocsin.pipeline import Decider
+from tocsin.runners.idle import Idleness
+
+if TYPE_CHECKING:
+    from tocsin.connectors import Broker
+    from tocsin.engine import Engine
+    from tocsin.message import Message
+    from tocsin.rule import Rule
+    from tocsin.stores.writer import Desk
+    from tocsin.unit import Unit
+
+STUCK = 5.0
+"""Seconds of a gap after which a broker that gives only so much ahead is asked to begin again: what is missing may wait
+behind what it has given and holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consuming:
+    """What a pipeline file says of its consumer, made but not begun; `engine_of` makes a fresh engine for a unit's name."""
+
+    name: str
+    rules: Sequence[Rule]
+    units: Sequence[Unit]
+    engine_of: Callable[[str], Engine]
+    lateness: int
+    max_future: int
+    idle_after: int
+    broker: Broker
+
+
+class Owned:
+    """A unit from the store's checkpoint on.
+
+    Making it takes it over from whoever owned it before; if that process may still be alive, only `by_force`,
+    as where the broker has handed it out, and otherwise TakenOver is raised.
+    """
+
+    def __init__(self, unit: Unit, parts: Consuming, desk: Desk, now: float, is_log: bool, by_force: bool) -> None:
+        self.unit = unit
+        engine = parts.engine_of(unit.name)
+        self.writer = desk.writer(engine.series, unit.name, politely=not by_force)
+        start = resume(self.writer, parts.rules, engine)
+        self.origins = Origins(unit.partitions, parts.lateness, parts.max_future, now, is_log=is_log)
+        known = [origin for origin in desk.origins() if origin.partition in unit.partitions]
+        self.origins.restore(known, start.watermark, now)
+        decider = Decider(parts.rules, engine, self.origins, start.position, start.counted)
+        decode = Decoder(engine.series).decode
+        self._consumer = Consumer(decider, self.origins, decode, parts.broker.identity, rereadable=is_log)
+        self._idleness = Idleness(self.origins, parts.idle_after)
+        self._heard = self._asked = now
+
+    def position(self, partition: str) -> Any:
+        """Where reading goes on."""
+        return self._consumer.positions.get(partition)
+
+    def take(self, messages: Sequence[Message], now: float) -> Taken:
+        """What is to be saved of messages, and acknowledged then."""
+        self._heard = now
+        return self._consumer.take(messages, now)
+
+    def look(self, now: float) -> Taken:
+        """What time alone has brought: gaps and silent producers to give up, idleness of foreign ones."""
+        taken = self._consumer.wait(now)
+        if self.origins.foreign:
+            taken.steps.extend(self._consumer.idle(to) for to in self._idleness.due(now - self._heard))
+        return taken
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether the broker should be asked once more for what is not acknowledged; so every few seconds at most."""
+        if self.origins.stuck(now) < STUCK or now - self._asked < STUCK:
+            return False
+        self._asked = now
+        return True
+
+    def forget_held(self) -> None:
+        """Whatever was not acknowledged comes again."""
+        self._consumer.forget_held()

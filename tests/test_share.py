@@ -1,0 +1,156 @@
+"""Several processes over one store: who owns what, fair shares, and the fence."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from listed import batch_of, step_of, store_in
+from tocsin.errors import TakenOver
+from tocsin.reading import Series
+from tocsin.runners.share import Share, fair
+from tocsin.stores import owner
+from tocsin.stores.sql import SqlStore
+from tocsin.unit import Unit
+
+UNITS = [Unit(str(number), (str(number),)) for number in range(5)]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SqlStore:
+    return store_in(tmp_path)
+
+
+@pytest.fixture
+def other() -> Iterator[str]:
+    """A process that is alive, and not this one; 0 is a start that nobody knows."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    yield f"{socket.gethostname()}:{process.pid}:0"
+    process.kill()
+    process.wait()
+
+
+def as_process(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr("tocsin.stores.owner.this_process", lambda: name)
+    monkeypatch.setattr("tocsin.runners.share.this_process", lambda: name)
+
+
+def test_alone_everything_is_ours(store: SqlStore) -> None:
+    desk = store.desk()
+    assert Share(desk, UNITS).look(set()) == (UNITS, [], [])
+    desk.close()
+
+
+@pytest.mark.parametrize(
+    ("members", "have", "own", "expected"),
+    [
+        (["a"], {}, 0, 5),
+        (["a", "b"], {"b": 5}, 0, 2),
+        (["b", "a"], {}, 5, 3),
+        (["a", "b", "c"], {"b": 3, "c": 2}, 0, 1),
+        (["c", "a", "b"], {"b": 3}, 2, 2),
+        (["a", "b", "c", "d", "e", "f"], dict.fromkeys("bcdef", 1), 0, 0),
+    ],
+)
+def test_a_fair_share_is_as_much_as_any_other_has_but_for_one_and_moves_nothing_without_need(
+    members: list[str], have: dict[str, int], own: int, expected: int
+) -> None:
+    assert fair(members, Counter(have), own, len(UNITS)) == expected
+
+
+def test_whoever_comes_second_gets_what_the_first_gives_up(
+    store: SqlStore, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = store.desk(), store.desk()
+    writers = {unit.name: first.writer(Series(), unit.name, politely=True) for unit in UNITS}
+    for writer in writers.values():
+        writer.take_over()
+    me = owner.this_process()
+    as_process(monkeypatch, other)
+    take, give, in_the_way = Share(second, UNITS).look([])
+    assert (take, give, {found.process for found in in_the_way}) == ([], [], {me})
+    as_process(monkeypatch, me)
+    take, give, _ = Share(first, UNITS).look(list(writers))
+    assert (take, give) == ([], ["3", "4"])
+    for name in give:
+        first.release(writers[name])
+    as_process(monkeypatch, other)
+    assert Share(second, UNITS).look([])[:2] == (UNITS[3:], [])
+    second.close()
+    as_process(monkeypatch, me)
+    first.close()
+
+
+def test_what_somebody_alive_owns_is_not_taken_politely_and_otherwise_fenced(
+    store: SqlStore, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, theirs = store.desk(), store.desk()
+    series = Series()
+    writer = mine.writer(series, "0")
+    writer.take_over()
+    as_process(monkeypatch, other)
+    with pytest.raises(TakenOver, match="another process has taken over partition 0 of the pipeline"):
+        theirs.writer(Series(), "0", politely=True).take_over()
+    theirs.writer(Series(), "0").take_over()
+    with pytest.raises(TakenOver):
+        writer.save(step_of(batch_of([("a", 0, 1)], series)))
+    assert store.counts()["readings"] == 0
+
+
+def test_of_steps_that_are_saved_together_all_or_none_are(
+    store: SqlStore, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, theirs = store.desk(), store.desk()
+    known = [(desk.writer(series, name), series) for name, series in (("0", Series()), ("1", Series()))]
+    for writer, _ in known:
+        writer.take_over()
+    steps = [(writer, step_of(batch_of([("a", 0, 1)], series))) for writer, series in known]
+    assert desk.save(steps) == [0, 0]
+    assert (store.counts()["readings"], store.counts()["devices"]) == (2, 1)
+    as_process(monkeypatch, other)
+    theirs.writer(Series(), "1").take_over()
+    steps = [(writer, step_of(batch_of([("a", 1, 1)], series))) for writer, series in known]
+    with pytest.raises(TakenOver, match="partition 1 of"):
+        desk.save(steps)
+    assert store.counts()["readings"] == 2
+
+
+def test_each_unit_gets_its_own_series_back(store: SqlStore) -> None:
+    """Both know device a, and neither sees what the other stored."""
+    desk = store.desk()
+    for name, value in (("0", 1.0), ("1", 2.0)):
+        series = Series()
+        writer = desk.writer(series, name)
+        writer.take_over()
+        writer.save(step_of(batch_of([("a", 0, value), (f"only-{name}", 0, value)], series)))
+    again = desk.writer(Series(), "1")
+    again.take_over()
+    found = again.readings()
+    assert {
+        (found.series.describe(int(code))[0], value) for code, value in zip(found.code, found.value, strict=True)
+    } == {
+        ("a", 2.0),
+        ("only-1", 2.0),
+    }
+    desk.close()
+
+
+def test_a_member_that_is_gone_is_no_longer_counted(
+    store: SqlStore, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = store.desk(), store.desk()
+    me = owner.this_process()
+    as_process(monkeypatch, other)
+    second.meet()
+    as_process(monkeypatch, me)
+    assert set(first.meet()[0]) == {me, other}
+    now = time.time_ns()
+    monkeypatch.setattr("tocsin.stores.owner.time.time_ns", lambda: now + owner.LEASE + 1)
+    assert first.meet()[0] == [me]
