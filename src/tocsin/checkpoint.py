@@ -53,7 +53,8 @@ def resume(writer: Writer, rules: Sequence[Rule], engine: Engine) -> Start:
     same = {rule.name: rule for rule in rules if _is_same(rule, checkpoint)}
     counted = {name: checkpoint.rules[name] for name in same}
     now = replace(checkpoint, rules=records(rules, {}, counted))
-    writer.save(Step(now, moves=changed_rule([alert for alert in held if alert.rule not in same], now.watermark)))
+    if now.rules != checkpoint.rules:
+        writer.save(Step(now, moves=changed_rule([alert for alert in held if alert.rule not in same], now.watermark)))
     engine.watermark = checkpoint.watermark  # needs_from speaks of it; resume sets it once more
     readings = writer.readings(engine.needs_from())
     kept = [alert for alert in held if alert.rule in same]

@@ -31,6 +31,8 @@ heartbeats of RabbitMQ, another for the deadlines of Pub/Sub.
 SILENCE_PATIENCE = 120.0
 """Seconds without a word after which a producer, or a partition nobody was heard of in, is no longer waited for."""
 
+POISONOUS = "the process ended each time that it took this message, so it was set aside unread"
+
 Decode = Callable[[Sequence[Message]], "Found"]
 """Messages to (readings in order, of each the place of its message, what could not be read with its message's place)."""
 
@@ -132,6 +134,8 @@ class Consumer:
                 return rejects_of(message.body)
             except (ValueError, KeyError, TypeError):
                 return [self._placed(message, Reject(message.body, {}, "this does not say what could not be read"))]
+        if message.kind == Kind.POISON:
+            return [self._placed(message, Reject(message.body, {}, POISONOUS))]
         if message.kind not in (Kind.READINGS, Kind.WATERMARK, Kind.END):
             reason = f"kind '{message.kind}' of the message is not known: it may be from a newer Tocsin"
             return [self._placed(message, Reject(message.body, {}, reason))]

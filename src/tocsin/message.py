@@ -44,6 +44,8 @@ class Kind(StrEnum):
     REJECTS = "rejects"
     WATERMARK = "watermark"
     END = "end"
+    POISON = "poison"
+    """Never sent: what a message becomes at which the process that took it ended, again and again."""
 
 
 class Message(NamedTuple):

@@ -12,6 +12,7 @@ from tocsin.consumer import Consumer, Taken
 from tocsin.origin import Origins
 from tocsin.pipeline import Decider
 from tocsin.runners.idle import Idleness
+from tocsin.runners.poison import Poison
 
 if TYPE_CHECKING:
     from tocsin.connectors import Broker
@@ -59,6 +60,7 @@ class Owned:
         decode = Decoder(engine.series).decode
         self._consumer = Consumer(decider, self.origins, decode, parts.broker.identity, rereadable=is_log)
         self._idleness = Idleness(self.origins, parts.idle_after)
+        self.poison = Poison(desk, self.writer, rereadable=is_log)
         self._heard = self._asked = now
 
     def position(self, partition: str) -> Any:

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tocsin.connectors import open_source
-from tocsin.errors import TakenOver
-from tocsin.message import Standing
+from tocsin.errors import TakenOver, TocsinError
+from tocsin.message import Kind, Standing
 from tocsin.runners.layout import refuse_another_layout
 from tocsin.runners.owned import Consuming, Owned
 from tocsin.runners.share import Share
@@ -86,15 +86,20 @@ class Watcher:
         connected: Callable[[], None] = lambda: None,
     ) -> None:
         """Until it is told to stop, or what `until` tells has come to its end."""
+        in_order = False
         try:
             while not self._stopped() and self._stand_by():
                 self._reconnecting.run(lambda: self._connected(progress, until, connected), self._disconnected)
                 self._disconnected()
                 if self._owned or self._by_group:
-                    return
+                    break
+            in_order = True
+        except TocsinError:
+            in_order = True
+            raise
         finally:
             self._source.close()
-            self._desk.close()
+            self._desk.close(in_order=in_order)
 
     def _stand_by(self) -> bool:
         """Wait until there is something to own; a broker that hands out is asked instead."""
@@ -136,7 +141,21 @@ class Watcher:
         else:
             for message in messages:
                 parts.setdefault(message.partition, []).append(message)
+        for name in list(parts):
+            if not self._owned[name].poison.is_over:
+                self._take_one_by_one(self._owned[name], parts.pop(name), now)
         self._keep([(self._owned[name], self._owned[name].take(some, now)) for name, some in parts.items()])
+
+    def _take_one_by_one(self, owned: Owned, messages: Sequence[Message], now: float) -> None:
+        """Processes died here before they had saved anything: a step for each message."""
+        log.warning(
+            "processes ended %d times before they had saved anything: taking messages one by one",
+            owned.writer.claim.deaths,
+        )
+        for message in owned.poison.one_by_one(messages):
+            if message.kind == Kind.POISON:
+                log.error("a message is set aside, because the process ended each time that it took it")
+            self._keep([(owned, owned.take([message], now))])
 
     def _look(self, now: float) -> None:
         """What time alone has brought."""

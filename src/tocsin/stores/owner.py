@@ -22,6 +22,8 @@ from tocsin.stores.tables import members, units
 
 LEASE = 10 * 10**9
 """Nanoseconds for which a process that says nothing more still owns what it owned."""
+NOBODY = "::"
+"""Who owns what was given back."""
 RENEW = 2.0
 """Seconds after which an owner that had nothing to save renews its lease."""
 
@@ -46,10 +48,15 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A unit that this process owns: its number in the store, and the epoch by which that is known."""
+    """A unit that this process owns: its number in the store, and the epoch by which that is known.
+
+    `deaths` of owners in a row came before anything was saved, the last of them at the message `suspect`, if it is known.
+    """
 
     number: int
     epoch: int
+    deaths: int = 0
+    suspect: str = ""
 
 
 def owners_of(connection: Connection) -> list[Owner]:
@@ -67,23 +74,39 @@ def is_taken(connection: Connection, unit: str) -> bool:
 def claim(connection: Connection, unit: str) -> Claim:
     """Own a unit from now on; whoever owned it before can save no more."""
     own = units.c.name == unit
-    row = connection.execute(select(units.c.number, units.c.epoch).where(own)).one_or_none()
+    row = connection.execute(select(units).where(own)).one_or_none()
     values = {"process": this_process(), "lease": time.time_ns() + LEASE}
     if row is None:
         last = connection.execute(select(func.max(units.c.number))).scalar()
         made = Claim(0 if last is None else last + 1, 1)
-        connection.execute(insert(units).values(number=made.number, name=unit, epoch=made.epoch, **values))
+        values |= {"number": made.number, "name": unit, "epoch": made.epoch, "deaths": 0, "suspect": ""}
+        connection.execute(insert(units).values(values))
         return made
-    connection.execute(update(units).where(own).values(epoch=row.epoch + 1, **values))
-    return Claim(row.number, row.epoch + 1)
+    made = Claim(row.number, row.epoch + 1, row.deaths + (row.process != NOBODY), row.suspect)
+    connection.execute(update(units).where(own).values(epoch=made.epoch, deaths=made.deaths, **values))
+    return made
 
 
-def hold(connection: Connection, claims: Sequence[Claim], lease: int = LEASE) -> bool:
-    """Renew leases, for no time at all to give them back; False if another process owns one of the units."""
-    until = time.time_ns() + lease
-    statement = "UPDATE units SET lease = ? WHERE number = ? AND epoch = ?"
-    rows = [(until, claim.number, claim.epoch) for claim in claims]
-    return connection.connection.cursor().executemany(statement, rows).rowcount == len(rows) if rows else True
+def hold(connection: Connection, claims: Sequence[Claim], *, saving: bool = False) -> bool:
+    """Renew leases; False if another process owns one of the units.  `saving` ends a row of deaths."""
+    forget = ", deaths = 0, suspect = ''" if saving else ""
+    return _update(connection, f"lease = ?{forget}", time.time_ns() + LEASE, claims)
+
+
+def release(connection: Connection, claims: Sequence[Claim]) -> None:
+    """Give units back: nobody needs to wait for them."""
+    _update(connection, f"process = '{NOBODY}', lease = ?", 0, claims)
+
+
+def suspect(connection: Connection, claim: Claim, message: str) -> bool:
+    """Note the message that is taken next, by itself; False if another process owns the unit."""
+    return _update(connection, "suspect = ?", message, [claim])
+
+
+def _update(connection: Connection, change: str, value: object, claims: Sequence[Claim]) -> bool:
+    statement = f"UPDATE units SET {change} WHERE number = ? AND epoch = ?"  # noqa: S608 (our own words)
+    rows = [(value, claim.number, claim.epoch) for claim in claims]
+    return not rows or connection.connection.cursor().executemany(statement, rows).rowcount == len(rows)
 
 
 def meet(connection: Connection) -> list[str]:
@@ -112,8 +135,8 @@ def _is_alive(process: str, lease: int) -> bool:
 def _is_gone(process: str) -> bool:
     """Whether a process of this machine is known to be no more."""
     host, number, started = process.rsplit(":", 2)
-    if host != socket.gethostname():
-        return False
+    if process == NOBODY or host != socket.gethostname():
+        return process == NOBODY
     try:
         os.kill(int(number), 0)
     except ProcessLookupError:

@@ -45,10 +45,13 @@ units = Table(
     Column("epoch", Integer, nullable=False),
     Column("process", Text, nullable=False),
     Column("lease", BigInteger, nullable=False),
+    Column("deaths", Integer, nullable=False),
+    Column("suspect", Text, nullable=False),
 )
 """Which process owns which unit; `epoch` counts them, and only the latest may save.
 
-`name` is that of the partition, or '' for all that there is.
+`name` is that of the partition, or '' for all that there is.  `deaths` counts owners in a row that were gone before they had
+saved anything, and `suspect` is the message that the last of them was at, if it took them one by one.
 """
 
 members = Table(

@@ -88,7 +88,7 @@ class Desk:
         """
         ready = [(writer, writer.prepare(step)) for writer, step in steps]
         with self.transaction(StoreError) as connection:
-            self._hold(connection, {writer.claim.number: writer for writer, _ in steps}.values())
+            self._hold(connection, {writer.claim.number: writer for writer, _ in steps}.values(), saving=True)
             return [writer.write(connection, prepared) for writer, prepared in ready]
 
     def renew(self) -> None:
@@ -102,9 +102,15 @@ class Desk:
         """Own a unit no longer, so that others need not wait for its lease to end."""
         self._release([self._writers.pop(writer.claim.number)])
 
-    def close(self) -> None:
-        """Let go of everything."""
-        self._release(list(self._writers.values()), leave=True)
+    def suspect(self, writer: Writer, message: str) -> None:
+        """Note the message that a unit takes next, by itself: should that end the process, it is known which it was."""
+        with self.transaction(StoreError) as connection:
+            if not owner.suspect(connection, writer.claim, message):
+                raise self._taken_over([writer.unit])
+
+    def close(self, *, in_order: bool = True) -> None:
+        """Let go of everything; what did not end in order is not given back, and so counts as a death."""
+        self._release(list(self._writers.values()) if in_order else [], leave=True)
         self._writers.clear()
         self._connection.close()
 
@@ -125,14 +131,13 @@ class Desk:
 
     def _release(self, writers: Sequence[Writer], *, leave: bool = False) -> None:
         with suppress(TocsinError), self.transaction(StoreError) as connection:
-            for writer in writers:
-                owner.hold(connection, [writer.claim], lease=0)
+            owner.release(connection, [writer.claim for writer in writers])
             if leave:
                 owner.leave(connection)
 
-    def _hold(self, connection: Connection, writers: Collection[Writer]) -> None:
+    def _hold(self, connection: Connection, writers: Collection[Writer], *, saving: bool = False) -> None:
         """The fence: nothing is saved by a process that does not own the units."""
-        if not owner.hold(connection, [writer.claim for writer in writers]):
+        if not owner.hold(connection, [writer.claim for writer in writers], saving=saving):
             raise self._taken_over([writer.unit for writer in writers if not owner.hold(connection, [writer.claim])])
 
     def _taken_over(self, lost: Sequence[str]) -> TakenOver:

@@ -1,0 +1,54 @@
+"""What to do where processes die again and again before they can save anything: find the message that kills them.
+
+After the third death in a row messages are taken one by one, and the store knows which is next.  If processes die at that one
+three times, it is set aside: it becomes a dead letter, unread.  A kill from outside hardly ever finds the same message thrice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from tocsin.message import Kind, Message
+
+if TYPE_CHECKING:
+    from tocsin.stores.writer import Desk, Writer
+
+DEATHS = 3
+"""Owners in a row that died before they had saved anything, from which on a message is searched for, or has been found."""
+
+
+class Poison:
+    """The search in one unit, over the first messages that come; `is_over` when there is none, or no more.
+
+    `rereadable` says that positions are the broker's own, and stay.
+    """
+
+    def __init__(self, desk: Desk, writer: Writer, *, rereadable: bool) -> None:
+        self._desk = desk
+        self._writer = writer
+        self._rereadable = rereadable
+        claim = writer.claim
+        self._found = claim.suspect if claim.deaths >= DEATHS else ""
+        self.is_over = claim.deaths < DEATHS and not claim.suspect
+
+    def one_by_one(self, messages: Sequence[Message]) -> Iterator[Message]:
+        """Each message when it is to be taken and saved, alone; the one that was found is marked as poison."""
+        for message in messages:
+            name = _name(message, rereadable=self._rereadable)
+            if name == self._found:
+                yield message._replace(kind=Kind.POISON)
+            else:
+                self._desk.suspect(self._writer, name)
+                yield message
+        self.is_over = True
+
+
+def _name(message: Message, *, rereadable: bool) -> str:
+    """What tells a message from others, and stays when it comes again."""
+    if message.producer:
+        return f"{message.partition}/{message.producer}/{message.seq}"
+    if rereadable or message.broker_id:
+        return f"{message.partition}/{message.broker_id or message.position}"
+    return f"{message.partition}/{hashlib.sha256(message.body).hexdigest()}"
