@@ -12,13 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from listed import batch_of, step_of, store_in
+from listed import HOT, batch_of, ledger_of, step_of, store_in
+from tocsin.checkpoint import resume
+from tocsin.engine import Engine
 from tocsin.errors import TakenOver
+from tocsin.pipeline import Decider
 from tocsin.reading import Series
+from tocsin.rule import parse_rules
+from tocsin.runners.local import replay_admitted
 from tocsin.runners.share import Share, fair
 from tocsin.stores import owner
 from tocsin.stores.sql import SqlStore
 from tocsin.unit import Unit
+from tocsin.watermark import Watermark
 
 UNITS = [Unit(str(number), (str(number),)) for number in range(5)]
 
@@ -154,3 +160,23 @@ def test_a_member_that_is_gone_is_no_longer_counted(
     now = time.time_ns()
     monkeypatch.setattr("tocsin.stores.owner.time.time_ns", lambda: now + owner.LEASE + 1)
     assert first.meet()[0] == [me]
+
+
+def test_what_two_units_admitted_is_decided_once_more_by_each_for_itself(store: SqlStore) -> None:
+    """Both engines call their first device by the same number, and it is another one."""
+    rules, desk = parse_rules(HOT, None), store.desk()
+    for name, device in (("0", "a"), ("1", "b")):
+        engine = Engine(rules, Series())
+        writer = desk.writer(engine.series, name)
+        start = resume(writer, rules, engine)
+        clock = Watermark(0)
+        batch = batch_of([(device, 0, 99), (device, 60, 1)], engine.series)
+        flags = clock.admit(batch)
+        clock.end()
+        decider = Decider(rules, engine, clock, {"line": 1}, start.counted)
+        writer.save(decider.decide(batch, flags))
+    desk.close()
+    outcome, found = replay_admitted(rules, lambda _: Engine(rules, Series()), store)
+    assert ledger_of(found) == ledger_of(store)
+    assert {dict(move.key)["device"] for move in found.transitions()} == {"a", "b"}
+    assert outcome.stats.readings == 4

@@ -139,7 +139,7 @@ def replay_admitted(
             ):
                 if stop.asked():
                     return Outcome(stats, stop.signal), found
-                stats.add(step, found.save(step), unit.name)
+                stats.add(step, found.save(step, unit.name), unit.name)
                 if progress is not None:
                     progress(stats)
     return Outcome(stats, stop.signal), found

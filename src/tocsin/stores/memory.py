@@ -23,8 +23,8 @@ class MemoryStore:
     """Keeps what was decided, and no readings: nothing goes on from here."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, list[RuleMoves]] = {}
-        self._waiting: dict[str, int] = {}
+        self._kept: dict[tuple[str, str], list[RuleMoves]] = {}
+        self._waiting: dict[tuple[str, str], int] = {}
         self._rejects: dict[tuple[str, bytes, str], Reject] = {}
 
     @property
@@ -32,16 +32,16 @@ class MemoryStore:
         """The lines that could not be read, each once."""
         return list(self._rejects.values())
 
-    def save(self, step: Step) -> int:
-        """Keep a step's moves and rejects; 0, because without readings no late one is known to be a repeat."""
+    def save(self, step: Step, unit: str = "") -> int:
+        """Keep the moves and rejects of a unit's step; 0, because without readings no late one is known to be a repeat."""
         for told in step.moves:
-            self._keep(told)
+            self._keep(unit, told)
         for reject in step.rejects:
             self._rejects.setdefault((str(reject.place), reject.data, reject.reason), reject)
         return 0
 
     def moves(self) -> list[RuleMoves]:
-        """All that was decided, rule by rule."""
+        """All that was decided, unit by unit and rule by rule."""
         return [RuleMoves.join(parts) for parts in self._kept.values()]
 
     def alerts(self, pending: bool = False) -> list[Alert]:
@@ -63,15 +63,16 @@ class MemoryStore:
             for number, reject in enumerate(self.rejects, 1)
         ]
 
-    def _keep(self, told: RuleMoves) -> None:
+    def _keep(self, unit: str, told: RuleMoves) -> None:
         """A step tells anew of every open alert that was heard of: what is outdated must not pile up."""
-        parts = self._kept.setdefault(told.rule, [])
+        whose = unit, told.rule
+        parts = self._kept.setdefault(whose, [])
         parts.append(told)
-        waiting = self._waiting.get(told.rule, 0) + len(told.open)
+        waiting = self._waiting.get(whose, 0) + len(told.open)
         if waiting > ROOM + len(parts[0].open) + len(parts[0].moves):
             parts[:] = [RuleMoves.join(parts)]
             waiting = 0
-        self._waiting[told.rule] = waiting
+        self._waiting[whose] = waiting
 
 
 def _placed(told: RuleMoves) -> Iterator[tuple[Transition, int, int]]:
