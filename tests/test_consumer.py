@@ -121,6 +121,17 @@ def test_foreign_messages_all_count_and_a_repeated_reading_is_one(consumer: Savi
     assert consumer.stats.repeats == 1
 
 
+def test_a_gap_is_given_up_though_what_is_behind_it_was_asked_for_again(consumer: Saving) -> None:
+    sent = [message(0), message(2), message(3, 70)]
+    consumer.take(sent, now=1)
+    for now in range(6, 120, 5):
+        consumer.consumer.forget_held(connected=True)
+        assert consumer.wait(now) == []
+        consumer.take(sent[1:], now)
+    assert consumer.wait(now=GAP_PATIENCE + 2) == sent[1:]
+    assert consumer.origins.lost == 1
+
+
 def test_whoever_begins_in_the_middle_of_a_queue_has_lost_nothing(consumer: Saving) -> None:
     sent = [message(7), message(8, 70)]
     assert consumer.take(sent, now=1) == []

@@ -11,22 +11,30 @@ from pathlib import Path
 
 import pytest
 
+from broker_kit import publish
 from faults import (
+    DEVICES,
     GHOSTS,
+    PATIENCE,
     ROUNDS,
     SEED,
     Undisturbed,
+    ask,
     assert_as_undisturbed,
     carry_under_fault,
     command,
     ended,
     output,
     share_under_fault,
+    stored,
     write_pipeline,
 )  # fmt: skip
 from services import or_skip
 from services.rabbitmq import RabbitMQ
 from services.toxiproxy import Proxy, Toxiproxy
+from tocsin.address import parse_address
+from tocsin.connectors import Broker
+from tocsin.message import JSON, Message
 
 SETTLED = 10.0
 """Seconds after which a server that has just declared or recovered its queues may be killed."""
@@ -111,6 +119,65 @@ def test_two_consumers_share_queues_while_they_are_killed_and_frozen(
     faults = share_under_fault(file, random.Random(seed))
     print(f"seed {seed}: {faults} faults")  # noqa: T201 (shown with -rP, and when it fails)
     assert_as_undisturbed(file, expected)
+
+
+def test_two_consumers_share_a_queue_for_each_device_and_one_is_killed(tmp_path: Path, server: RabbitMQ) -> None:
+    names = [f"device-{number:02}" for number in range(DEVICES)]
+    url = f"{server.url}?queue_type=classic"
+    more = f"devices: {{{', '.join(f'{name}: {{}}' for name in names)}}}\n"
+    file = write_pipeline(tmp_path, f'{{url: "{url}", queue: "{SEED}-{{device}}"}}', SEED, more)
+    expected = Undisturbed(file)
+    watching = [command("watch", file), command("watch", file)]
+    try:
+        publishing = command("publish", file)
+        until(lambda: (tmp_path / "faulty.db").exists() and len(owners(file)) == 2)
+        watching[0].kill()
+        until(lambda: publishing.poll() is not None and ended(file))
+        watching[1].terminate()
+        assert watching[1].wait(60) == 143
+    finally:
+        for process in [publishing, *watching]:
+            process.kill()
+            process.wait()
+    assert_as_undisturbed(file, expected)
+
+
+def test_what_a_reader_that_is_gone_had_held_comes_though_the_window_is_full(tmp_path: Path, server: RabbitMQ) -> None:
+    """With five messages ahead at most, those behind the missing one fill the window, and RabbitMQ gives no more."""
+    name = f"window{SEED}"
+    file = write_pipeline(tmp_path, f'{{url: "{server.url}?prefetch=5", name: "{name}"}}', SEED)
+    broker = Broker(parse_address(server.url, {}, tmp_path), name)
+    bodies = [
+        f'{{"device": "a", "metric": "temp", "time": {(1_700_000_000 + seq) * 10**9}, "value": 70}}'
+        for seq in range(20)
+    ]
+    publish(broker, [Message(body.encode(), "0", JSON, "kit", seq) for seq, body in enumerate(bodies)])
+    other = server.client()
+    channel = other.channel()
+    channel.basic_qos(prefetch_count=1)
+    _, _, first = next(channel.consume(f"{name}.0"))
+    watch = command("watch", file)
+    try:
+        until(lambda: "connected" in (tmp_path / "watch.log").read_text())
+        time.sleep(1)
+        assert (first, stored(file)) == (bodies[0].encode(), 0)
+        other.close()
+        until(lambda: stored(file) == len(bodies))
+    finally:
+        watch.terminate()
+        assert watch.wait(30) == 143
+
+
+def owners(file: Path) -> set[object]:
+    """The processes that own queues."""
+    return {process for (process,) in ask(file.parent / "faulty.db", "SELECT process FROM units WHERE process <> '::'")}
+
+
+def until(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < deadline, "it does not come to that"
+        time.sleep(0.1)
 
 
 def test_a_file_that_grows_between_runs_is_decided_the_same_through_two_partitions(

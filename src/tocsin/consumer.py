@@ -82,9 +82,9 @@ class Consumer:
         self.origins.advance(to)
         return self._catch_up()
 
-    def forget_held(self) -> None:
-        """The connection is gone: whatever was not acknowledged comes again."""
-        self.origins.forget_held()
+    def forget_held(self, *, connected: bool = False) -> None:
+        """Whatever was not acknowledged comes again: the connection is gone or, if `connected`, it was asked for."""
+        self.origins.forget_held(connected=connected)
         self._unsettled = []
 
     def _settle(self, messages: Sequence[Message]) -> list[Message]:

@@ -126,7 +126,8 @@ class Origins:
         """The messages behind gaps that have lasted too long, or hold back too much; what is missing counts as lost."""
         taken: list[Message] = []
         for place, waiting in list(self._waiting.items()):
-            if (waiting.since is not None and now - waiting.since > patience) or len(waiting.held) > HELD:
+            is_over = waiting.since is not None and now - waiting.since > patience
+            if waiting.held and (is_over or len(waiting.held) > HELD):
                 first = min(waiting.held)
                 if self._heard_of(place):
                     self.lost += first - self._next[place]
@@ -143,9 +144,13 @@ class Origins:
         """Nobody could be heard until now."""
         self._heard = [now] * len(self._heard)
 
-    def forget_held(self) -> None:
-        """The connection is gone, and what is held back comes again."""
-        self._waiting.clear()
+    def forget_held(self, *, connected: bool = False) -> None:
+        """What is held back comes again; while `connected`, patience with the gaps before it runs on."""
+        if connected:
+            for waiting in self._waiting.values():
+                waiting.held.clear()
+        else:
+            self._waiting.clear()
 
     def stuck(self, now: float) -> float:
         """For how many seconds there has been a gap: 0 where there is none."""

@@ -86,6 +86,6 @@ class Owned:
         self._asked = now
         return True
 
-    def forget_held(self) -> None:
-        """Whatever was not acknowledged comes again."""
-        self._consumer.forget_held()
+    def forget_held(self, *, connected: bool = False) -> None:
+        """Whatever was not acknowledged comes again; while `connected`, patience with gaps runs on."""
+        self._consumer.forget_held(connected=connected)

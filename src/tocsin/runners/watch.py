@@ -104,7 +104,7 @@ class Watcher:
     def _stand_by(self) -> bool:
         """Wait until there is something to own; a broker that hands out is asked instead."""
         while not (self._by_group or self._owned or self._stopped()):
-            self._agree(time.monotonic())
+            self._agree()
             if not self._owned:
                 time.sleep(STAND_BY)
         return not self._stopped()
@@ -163,8 +163,10 @@ class Watcher:
         self._desk.renew()
         if self._source.windowed:
             self._ask_again([owned for owned in self._owned.values() if owned.is_stuck(now)])
-        if now - self._looked >= LOOK and not self._by_group:
-            self._agree(now)
+        if now - self._looked >= LOOK:
+            self._looked = now
+            if not self._by_group:
+                self._agree()
 
     def _keep(self, taken: Sequence[tuple[Owned, Taken]]) -> None:
         """Save what was decided, and only then acknowledge it."""
@@ -204,9 +206,8 @@ class Watcher:
             self._begin_partitions(polled.gained)
         return polled.messages
 
-    def _agree(self, now: float) -> None:
+    def _agree(self) -> None:
         """Take what is ours to take, and give up what is too much."""
-        self._looked = now
         take, give, others = self._share.look(self._owned.keys())
         self._drop(give)
         self._own(take)
@@ -252,7 +253,7 @@ class Watcher:
         """Have the broker give once more, in order, what is not acknowledged."""
         for owned in stuck:
             self._end(owned)
-            owned.forget_held()
+            owned.forget_held(connected=True)
             self._begin_partitions(owned.unit.partitions)
 
     def _disconnected(self) -> None:
