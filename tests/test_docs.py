@@ -95,7 +95,11 @@ def options() -> Iterator[Any]:
     for name, command in tree.commands.items():
         for each in command.commands.values() if isinstance(command, TyperGroup) else [command]:
             for option in each.params:
-                if option.param_type_name == "option" and option.name != "help":
+                if (
+                    option.param_type_name == "option"
+                    and option.name != "help"
+                    and not getattr(option, "hidden", False)
+                ):
                     yield pytest.param(option.opts[0], id=f"{name}-{option.name}")
 
 

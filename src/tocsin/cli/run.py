@@ -17,6 +17,7 @@ from tocsin.errors import SetupError
 if TYPE_CHECKING:
     from tocsin.config import Config
     from tocsin.runners.local import Outcome
+    from tocsin.runners.told import Told
     from tocsin.stats import Stats
     from tocsin.stores.memory import MemoryStore
     from tocsin.stores.sql import SqlStore
@@ -36,10 +37,14 @@ From = Annotated[
     ),
 ]
 Log = Annotated[str, typer.Option("--log", metavar="FORM", help="How events are logged on stderr: console or json.")]
+Separate = Annotated[
+    bool, typer.Option("--separate", help="Producer and consumer as processes of their own, both looked after.")
+]
+Supervised = Annotated[bool, typer.Option("--supervised", hidden=True, help="Started by `run --separate`.")]
 Ledger = Annotated[bool, typer.Option("--ledger", help="Print the ledger instead of the alerts.")]
 
 
-def run(file: PipelineFile, log: Log = "console") -> None:
+def run(file: PipelineFile, separate: Separate = False, log: Log = "console") -> None:
     """Go on from where the last run stopped: producer, consumer and store in one."""
     from tocsin.cli.logs import write_logs
     from tocsin.cli.progress import announce_compiling
@@ -47,6 +52,9 @@ def run(file: PipelineFile, log: Log = "console") -> None:
 
     config = load(file)
     write_logs(log)
+    if separate:
+        _run_separately(file, log)
+        return
     announce_compiling()
     outcome = _run_directly(config) if config.direct else _run_through(config)
     listed = f"see `tocsin dead-letters list {file}`"
@@ -54,7 +62,7 @@ def run(file: PipelineFile, log: Log = "console") -> None:
     say(f"See `tocsin alerts list {file}`.")
 
 
-def publish(file: PipelineFile, log: Log = "console") -> None:
+def publish(file: PipelineFile, log: Log = "console", supervised: Supervised = False) -> None:
     """The producer alone: readings from the source to the broker."""
     from tocsin.cli.logs import write_logs
     from tocsin.config import load
@@ -63,17 +71,20 @@ def publish(file: PipelineFile, log: Log = "console") -> None:
 
     config = load(file)
     write_logs(log)
+    told = _told() if supervised else None
     parts = config.publishing()
     say(f"publishing {file} to {parts.broker}")
     with Stop() as stop:
         published = publish_(parts, stop.asked)
+    if told is not None and stop.signal is None:
+        told.published(published)
     say(f"{config.name}: {several(published.readings, 'reading', 'readings')} published")
     if stop.signal is not None:
         say("Stopped. What was read is in the journal; the next `publish` goes on from there.")
         raise typer.Exit(128 + stop.signal)
 
 
-def watch(file: PipelineFile, log: Log = "console") -> None:
+def watch(file: PipelineFile, log: Log = "console", supervised: Supervised = False) -> None:
     """The consumer alone: readings from the broker to alerts and the store, until it is stopped."""
     from tocsin.cli.logs import write_logs
     from tocsin.cli.progress import announce_compiling, shown
@@ -85,12 +96,30 @@ def watch(file: PipelineFile, log: Log = "console") -> None:
 
     config = load(file)
     write_logs(log)
+    told = _told() if supervised else None
     announce_compiling()
     say(f"watching {config.transport.broker(os.environ)}")
     with closing(open_store(config.store, config.name)) as store, shown(None) as bar, Stop() as stop:
-        stats = watch_(config.consuming, store, stop, bar)
+        stats = watch_(config.consuming, store, stop, bar, told)
     listed = f"see `tocsin dead-letters list {file}`"
     _end(config, Outcome(stats, stop.signal), "Stopped. Everything acknowledged is saved.", listed)
+
+
+def _told() -> Told:
+    from tocsin.runners.told import Told
+
+    return Told()
+
+
+def _run_separately(file: Path, log: str) -> None:
+    """Through the broker that the file names, or the journal, in two processes."""
+    from tocsin.cli.logs import pass_on
+    from tocsin.runners import separate
+
+    code = separate.run(file, ["--log", log], pass_on(log))
+    if code:
+        raise typer.Exit(code)
+    say(f"See `tocsin alerts list {file}`.")
 
 
 def _run_directly(config: Config) -> Outcome:

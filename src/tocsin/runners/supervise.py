@@ -68,7 +68,7 @@ def supervise(what: str, work: Callable[[], None], stopped: Callable[[], bool]) 
 
     `work` makes its parts anew each time.  What keeps failing is raised.
     """
-    failures: list[float] = []
+    deaths = Deaths()
     while not stopped():
         try:
             work()
@@ -76,12 +76,23 @@ def supervise(what: str, work: Callable[[], None], stopped: Callable[[], bool]) 
         except TakenOver:
             raise
         except StoreError as error:
-            now = time.monotonic()
-            failures = [*(then for then in failures if now - then < WHILE), now]
-            if len(failures) > TIMES:
+            pause = deaths.another()
+            if pause is None:
                 raise
-            pause = FIRST * 4 ** len(failures)
             log.warning("%s died: %s. Beginning again in %.1f s", what, error, pause)
-            until = now + pause
+            until = time.monotonic() + pause
             while time.monotonic() < until and not stopped():
                 time.sleep(STEP)
+
+
+class Deaths:
+    """How often a part has died lately: a few times it is begun again, with back-off."""
+
+    def __init__(self) -> None:
+        self._times: list[float] = []
+
+    def another(self) -> float | None:
+        """It has died once more: the seconds to wait before it is begun again; None if that is too often."""
+        now = time.monotonic()
+        self._times = [*(then for then in self._times if now - then < WHILE), now]
+        return FIRST * 4 ** len(self._times) if len(self._times) <= TIMES else None

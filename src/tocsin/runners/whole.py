@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tocsin.errors import TakenOver
 from tocsin.runners.local import Outcome
@@ -23,6 +23,17 @@ if TYPE_CHECKING:
     from tocsin.stores.sql import SqlStore
 
 Progress = Callable[[Stats], None]
+
+
+class Beside(Protocol):
+    """A producer that a consumer works beside, as the consumer sees it."""
+
+    ended: Until | None
+    error: BaseException | None
+
+    def begin(self) -> None:
+        """The consumer is connected."""
+        ...
 
 
 class Producing:
@@ -71,7 +82,7 @@ def watch(
     store: SqlStore,
     stop: Stop,
     progress: Progress | None = None,
-    producing: Producing | None = None,
+    producing: Beside | None = None,
 ) -> Stats:
     """The consumer alone, or beside a producer: until it is told to stop, or the producer's source has ended."""
     stats = Stats()
