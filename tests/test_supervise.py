@@ -9,7 +9,10 @@ import pytest
 
 from tocsin.errors import NotConnected, RetryLater, SetupError, StoreError, TakenOver
 from tocsin.runners import supervise as supervising
+from tocsin.runners.events import Events
 from tocsin.runners.supervise import Reconnecting, supervise
+
+EVENTS = Events("p", "consumer")
 
 
 @pytest.fixture(autouse=True)
@@ -37,19 +40,19 @@ def failing(*errors: Exception) -> tuple[list[int], Callable[[], None]]:
 def test_a_connection_is_made_again_until_the_work_is_done() -> None:
     closed: list[int] = []
     begun, work = failing(NotConnected("away"), RetryLater("busy"), NotConnected("away"))
-    Reconnecting("it", never).run(work, lambda: closed.append(1))
+    Reconnecting("it", EVENTS, never).run(work, lambda: closed.append(1))
     assert (len(begun), len(closed)) == (4, 3)
 
 
 def test_what_connecting_again_does_not_mend_is_raised() -> None:
     _, work = failing(SetupError("wrong password"))
     with pytest.raises(SetupError):
-        Reconnecting("it", never).run(work, lambda: None)
+        Reconnecting("it", EVENTS, never).run(work, lambda: None)
 
 
 def test_it_stops_when_it_is_told_to() -> None:
     began = time.monotonic()
-    Reconnecting("it", lambda: time.monotonic() > began + 0.1).run(
+    Reconnecting("it", EVENTS, lambda: time.monotonic() > began + 0.1).run(
         failing(*[NotConnected("away")] * 100_000)[1], lambda: None
     )
     assert time.monotonic() - began < 5
@@ -57,19 +60,19 @@ def test_it_stops_when_it_is_told_to() -> None:
 
 def test_a_part_whose_store_fails_now_and_then_is_begun_again() -> None:
     begun, work = failing(*[StoreError("disk full")] * supervising.TIMES)
-    supervise("the consumer", work, never)
+    supervise(EVENTS, work, never)
     assert len(begun) == supervising.TIMES + 1
 
 
 def test_a_part_that_keeps_dying_ends_with_its_error() -> None:
     begun, work = failing(*[StoreError("disk full")] * 100)
     with pytest.raises(StoreError, match="disk full"):
-        supervise("the consumer", work, never)
+        supervise(EVENTS, work, never)
     assert len(begun) == supervising.TIMES + 1
 
 
 def test_a_part_whose_work_another_does_now_is_not_begun_again() -> None:
     begun, work = failing(TakenOver("another"))
     with pytest.raises(TakenOver):
-        supervise("the consumer", work, never)
+        supervise(EVENTS, work, never)
     assert len(begun) == 1

@@ -78,6 +78,7 @@ class Origins:
         self._changed: set[int] = set()
         self._unheard: dict[str, int] = {}
         self._began: dict[int, int] = {}
+        self._news: list[tuple[str, str, str, int]] = []
         for partition in partitions:
             self._unheard[partition] = self._add(Origin(partition, UNHEARD))
         self._heard = [now] * len(self._heard)
@@ -131,6 +132,7 @@ class Origins:
                 first = min(waiting.held)
                 if self._heard_of(place):
                     self.lost += first - self._next[place]
+                    self._news.append(("gap given up", *self._names[place], first - self._next[place]))
                 self._next[place] = first
                 taken.extend(self._follow(place))
         return taken
@@ -208,8 +210,15 @@ class Origins:
             if self._standing[place] == Standing.LIVE and self._names[place][1] != NOBODY and now - heard > patience:
                 self._standing[place] = Standing.EXPIRED
                 self._changed.add(place)
+                partition, producer = self._names[place]
+                self._news.append(("producer expired", partition, "" if producer == UNHEARD else producer, 0))
         self._lower()
         return self.value > before
+
+    def news(self) -> Iterator[tuple[str, str, str, int]]:
+        """What was given up since the last call: ("gap given up" or "producer expired", partition, producer, messages lost)."""
+        told, self._news = self._news, []
+        yield from told
 
     @property
     def foreign(self) -> bool:

@@ -1,4 +1,8 @@
-"""What goes on while nobody looks: a line an event on stderr, for people or, as JSON, for programs."""
+"""What goes on while nobody looks: a line an event on stderr, for people or, as JSON, for programs.
+
+In JSON every line has `time`, `level` and `message`; what happens in a pipeline has its `event`, the `pipeline`, the `part`
+of it (producer, consumer, or all where no broker is between), and fields of its own.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,17 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import typer
 
-FORMS = ("console", "json")
+from tocsin.cli.terminal import FORMS, event, speak
 
 
 def write_logs(form: str) -> None:
     """Write our events to stderr from now on."""
     if form not in FORMS:
         raise typer.BadParameter(f"'{form}' is not a form of logs: expected {' or '.join(FORMS)}.")
+    speak(form)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if form == "json" else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log = logging.getLogger("tocsin")
@@ -33,24 +37,18 @@ def pass_on(form: str) -> Callable[[str, str], None]:
         typer.echo(f"{name:<7} | {line}", err=True)
 
     def as_json(name: str, line: str) -> None:
+        """An object already, unless Python itself or a library has spoken."""
         try:
-            found = json.loads(line)
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            found = {"time": _iso(time.time()), "level": "info", "message": line, "command": name}
-        typer.echo(json.dumps(found, ensure_ascii=False), err=True)
+            told = json.dumps({**json.loads(line), "command": name}, ensure_ascii=False)
+        except (ValueError, TypeError):
+            told = event(time.time(), "info", line, {"command": name})
+        typer.echo(told, err=True)
 
     return as_json if form == "json" else console
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One object a line."""
-        return json.dumps(
-            {"time": _iso(record.created), "level": record.levelname.lower(), "message": record.getMessage()}
-        )
+        fields = {"event": getattr(record, "event", "log"), **getattr(record, "fields", {})}
+        return event(record.created, record.levelname.lower(), record.getMessage(), fields)

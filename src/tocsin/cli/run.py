@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -50,10 +50,10 @@ def run(file: PipelineFile, separate: Separate = False, log: Log = "console") ->
     from tocsin.cli.progress import announce_compiling
     from tocsin.config import load
 
-    config = load(file)
     write_logs(log)
+    config = load(file)
     if separate:
-        _run_separately(file, log)
+        _run_separately(config.name, file, log)
         return
     announce_compiling()
     outcome = _run_directly(config) if config.direct else _run_through(config)
@@ -69,8 +69,8 @@ def publish(file: PipelineFile, log: Log = "console", supervised: Supervised = F
     from tocsin.runners.publish import publish as publish_
     from tocsin.runners.stop import Stop
 
-    config = load(file)
     write_logs(log)
+    config = load(file)
     told = _told() if supervised else None
     parts = config.publishing()
     say(f"publishing {file} to {parts.broker}")
@@ -94,8 +94,8 @@ def watch(file: PipelineFile, log: Log = "console", supervised: Supervised = Fal
     from tocsin.runners.whole import watch as watch_
     from tocsin.stores import open_store
 
-    config = load(file)
     write_logs(log)
+    config = load(file)
     told = _told() if supervised else None
     announce_compiling()
     say(f"watching {config.transport.broker(os.environ)}")
@@ -111,12 +111,12 @@ def _told() -> Told:
     return Told()
 
 
-def _run_separately(file: Path, log: str) -> None:
+def _run_separately(name: str, file: Path, log: str) -> None:
     """Through the broker that the file names, or the journal, in two processes."""
     from tocsin.cli.logs import pass_on
     from tocsin.runners import separate
 
-    code = separate.run(file, ["--log", log], pass_on(log))
+    code = separate.run(name, file, ["--log", log], pass_on(log))
     if code:
         raise typer.Exit(code)
     say(f"See `tocsin alerts list {file}`.")
@@ -230,22 +230,41 @@ def _store_url(text: str | None) -> str | None:
 
 def _end(config: Config, outcome: Outcome, stopped: str, dead_letters: str) -> None:
     """Tell how it went; an exit code if it was stopped."""
-    say(_summary(config.name, outcome.stats))
+    say(_summary(config.name, outcome.stats), **_counts(config.name, outcome.stats))
     if outcome.exit_code:
         say(stopped)
         raise typer.Exit(outcome.exit_code)
     if outcome.stats.rejects:
-        say(f"warning: {several(outcome.stats.rejects, 'line', 'lines')} could not be read: {dead_letters}")
+        say(f"{several(outcome.stats.rejects, 'line', 'lines')} could not be read: {dead_letters}", "warning")
     if config.notify:
-        say("warning: `notify` is kept for later: this version tells nobody")
+        say("`notify` is kept for later: this version tells nobody", "warning")
     for warning in outcome.stats.warnings():
-        say(f"warning: {warning}")
+        say(warning, "warning")
     if outcome.stats.rejects and not outcome.stats.readings:
         say(
             "error: nothing could be read. Mend `source`, then take a new store or use `tocsin replay`: "
-            "`run` has saved that it has been through these lines"
+            "`run` has saved that it has been through these lines",
+            "error",
         )
         raise typer.Exit(UNUSABLE)
+
+
+def _counts(name: str, stats: Stats) -> dict[str, Any]:
+    """The summary for programs."""
+    return {
+        "event": "summary",
+        "pipeline": name,
+        "readings": stats.readings,
+        "seconds": round(stats.seconds, 3),
+        "readings_per_second": round(stats.rate, 1),
+        "late": stats.late,
+        "conflicts": stats.conflicts,
+        "repeats": stats.repeats,
+        "future": stats.future,
+        "dead_letters": stats.rejects,
+        "fired": stats.fired,
+        "resolved": stats.resolved,
+    }
 
 
 def _summary(name: str, stats: Stats) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from tocsin.cli.terminal import say, speak
 from tocsin.errors import ConfigError, SetupError, TocsinError
 
 BROKE = 1
@@ -29,6 +30,7 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
+        speak("console")
         with explained():
             return super().invoke(ctx)
 
@@ -59,7 +61,7 @@ def explained() -> Iterator[None]:
 def _end(error: BaseException, message: str, code: int) -> None:
     if os.environ.get("TOCSIN_DEBUG"):
         traceback.print_exception(error)
-    typer.echo(message, err=True)
+    say(message, "error", event="failed", exit_code=code)
     raise typer.Exit(code) from None
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +30,28 @@ def give(lines: Iterable[str]) -> None:
         sys.stdout.write(line + "\n")
 
 
-def say(text: str) -> None:
-    """Anything that is not data, on stderr."""
-    typer.echo(text, err=True)
+FORMS = ("console", "json")
+_form = {"now": FORMS[0]}
+"""How what is said is written, for as long as a command lasts."""
+
+
+def speak(form: str) -> None:
+    """Say everything in this form from now on."""
+    _form["now"] = form
+
+
+def say(text: str, level: str = "info", **fields: Any) -> None:
+    """Anything that is not data, on stderr: as it is, or where logs are JSON as an object a line."""
+    if _form["now"] == FORMS[0]:
+        typer.echo(f"warning: {text}" if level == "warning" else text, err=True)
+    else:
+        typer.echo(event(time.time(), level, text, fields), err=True)
+
+
+def event(when: float, level: str, message: str, fields: Mapping[str, Any]) -> str:
+    """What happened, as JSON for programs; `when` in seconds."""
+    at = datetime.fromtimestamp(when, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return json.dumps({"time": at, "level": level, "message": message, **fields}, ensure_ascii=False)
 
 
 def write(path: Path, data: bytes, force: bool) -> None:

@@ -131,6 +131,13 @@ class Journal:
         last = newest[0] if newest else 0
         return (oldest - 1 if oldest is not None else last), last
 
+    def waiting(self) -> int:
+        """How many messages not every consumer has had; of a spool, how many are not confirmed."""
+        before, newest = self.span()
+        with self._explained(StoreError):
+            upto = self._connection.execute("SELECT coalesce(min(upto), 0) FROM consumers").fetchone()[0]
+        return newest - max(before, int(upto))
+
     def changes(self) -> int:
         """A number that is another one when somebody else has written; it costs next to nothing to ask."""
         return int(self._connection.execute("PRAGMA data_version").fetchone()[0])

@@ -17,6 +17,7 @@ from tocsin.errors import EndOfInput, SetupError
 from tocsin.instant import LONG_AGO
 from tocsin.pipeline import Decider, Pipeline, Saver
 from tocsin.runners.ahead import Ahead, Source
+from tocsin.runners.events import ConsumerReport, Events
 from tocsin.runners.idle import Idleness
 from tocsin.runners.pace import Pace
 from tocsin.runners.stop import Stop
@@ -82,8 +83,17 @@ def run(parts: Parts, store: SqlStore, *, idle_after: int, progress: Progress | 
         parts.watermark.newest = start.newest
         parts.watermark.advance(start.watermark)
         pipeline.decider.position, pipeline.decider.counted = start.position, start.counted
+        stats = pipeline.stats
+        report = ConsumerReport(Events(store.pipeline, "all"), lambda: parts.watermark.value, stats)
+
+        def look(stats: Stats) -> None:
+            report.look(stats)
+            if progress is not None:
+                progress(stats)
+
         with Stop() as stop:
-            _drive(pipeline, parts.source, stop, progress, idle=None if parts.source.bounded else idle_after)
+            _drive(pipeline, parts.source, stop, look, idle=None if parts.source.bounded else idle_after)
+        report.close(stats)
     finally:
         writer.close()
     return Outcome(pipeline.stats, stop.signal)

@@ -27,6 +27,7 @@ from tocsin.message import ARROW, JSON
 from tocsin.partition import Partitioner
 from tocsin.publisher import Publisher
 from tocsin.runners.ahead import Ahead, Source
+from tocsin.runners.events import Events, ProducerReport
 from tocsin.runners.idle import Idleness
 from tocsin.runners.send import Sender
 
@@ -84,6 +85,8 @@ class Feeder:
         self._beat = self._tidied = time.monotonic()
         self._readings = 0
         self._has_room = True
+        self._events = Events(parts.name, "producer", broker=str(parts.broker))
+        self._report = ProducerReport(self._events, self._journal.waiting)
 
     def run(self) -> Published:
         """What it has done when it ends."""
@@ -130,6 +133,9 @@ class Feeder:
 
         server = Server(settings, Ingest(self._parts.series, take, settings.device_tag).receive)
         server.open()
+        self._events.info(
+            "listening", f"listening for readings on http://{settings.host}:{server.port}", port=server.port
+        )
         try:
             while not self._stopped():
                 with lock:
@@ -147,13 +153,22 @@ class Feeder:
         if time.monotonic() - self._beat >= BEAT:
             self._beat = time.monotonic()
             self._publisher.tell()
+        self._report.look(self._readings, self._parts.watermark.value)
 
     def _tidy(self) -> bool:
         """Let go of what was consumed, now and then; whether there is room for more."""
         if self._has_room and time.monotonic() - self._tidied < TIDY:
             return True
         self._tidied = time.monotonic()
-        self._has_room = self._journal.tidy(self._parts.retention)
+        had, self._has_room = self._has_room, self._journal.tidy(self._parts.retention)
+        if had and not self._has_room:
+            self._events.warning(
+                "journal full",
+                f"{self._journal.path} is full: what it holds is not consumed yet, and until it is nothing more is taken in",
+                waiting=self._journal.waiting(),
+            )
+        elif self._has_room and not had:
+            self._events.info("journal has room", f"{self._journal.path} has room again")
         return self._has_room
 
 
@@ -175,7 +190,7 @@ def publish(parts: Publishing, stopped: Callable[[], bool]) -> Published:
 
     def send() -> None:
         try:
-            Sender(parts.journal, parts.broker, stopped, fed).run()
+            Sender(parts.journal, parts.broker, Events(parts.name, "producer"), stopped, fed).run()
         except BaseException as error:  # noqa: BLE001  it is raised again where the readings come from
             failed.append(error)
 

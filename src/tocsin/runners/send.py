@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tocsin.connectors import Broker, Sink, open_sink
 from tocsin.connectors.journal import Journal
+from tocsin.runners.events import Events
 from tocsin.runners.supervise import Reconnecting
 
 PAUSE = 0.005
@@ -21,12 +22,14 @@ WINDOW = 5_000
 class Sender:
     """The journal to the broker, in order, with as many on their way as the window lets."""
 
-    def __init__(self, journal: Path, broker: Broker, stopped: Callable[[], bool], fed: threading.Event) -> None:
+    def __init__(
+        self, journal: Path, broker: Broker, events: Events, stopped: Callable[[], bool], fed: threading.Event
+    ) -> None:
         self._path = journal
         self._broker = broker
         self._stopped = stopped
         self._fed = fed
-        self._reconnecting = Reconnecting(str(broker), stopped)
+        self._reconnecting = Reconnecting(str(broker), events, stopped)
         self.sent = 0
 
     def run(self) -> None:

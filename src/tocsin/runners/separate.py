@@ -20,8 +20,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from tocsin.runners.events import Events
 from tocsin.runners.stop import Stop
-from tocsin.runners.supervise import STEP, Deaths, log
+from tocsin.runners.supervise import STEP, Deaths
 
 Show = Callable[[str, str], None]
 """Takes the name of a part and a line that it says to people."""
@@ -35,11 +36,12 @@ FAREWELL = 60.0
 class Part:
     """One of the two processes, over all its lives."""
 
-    def __init__(self, name: str, options: list[str], show: Show) -> None:
+    def __init__(self, name: str, options: list[str], events: Events, show: Show) -> None:
         self.name = name
         self.words: dict[str, dict[str, Any]] = {}
         """What it has said to us in this life, by event."""
         self._command = [sys.executable, "-m", "tocsin", name, *options, "--supervised"]
+        self._events = events
         self._show = show
         self._deaths = Deaths()
         self._process: subprocess.Popen[str] | None = None
@@ -84,7 +86,10 @@ class Part:
         if pause is None:
             return code if code > 0 else 128 - code
         died = f"was ended by signal {-code}" if code < 0 else "died"
-        log.warning("`tocsin %s` %s. Beginning again in %.1f s", self.name, died, pause)
+        self._events.warning(
+            "died", f"`tocsin {self.name}` {died}. Beginning again in {pause:.1f} s",
+            exit_code=code, again_seconds=round(pause, 1),
+        )  # fmt: skip
         self._again = time.monotonic() + pause
         return None
 
@@ -138,9 +143,14 @@ class Part:
             self._show(self.name, self._last_words)
 
 
-def run(file: Path, options: list[str], show: Show) -> int:
+PARTS = {"watch": "consumer", "publish": "producer"}
+
+
+def run(pipeline: str, file: Path, options: list[str], show: Show) -> int:
     """Both, until the source has ended and everything was taken, or this process is told to stop; the exit code."""
-    consumer, producer = (Part(name, [str(file), *options], show) for name in ("watch", "publish"))
+    consumer, producer = (
+        Part(name, [str(file), *options], Events(pipeline, part), show) for name, part in PARTS.items()
+    )
     patience = 0.0
     with Stop() as stop:
         try:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from collections.abc import Callable
 
 from tocsin.errors import NotConnected, RetryLater, StoreError, TakenOver
+from tocsin.runners.events import Events
 
 FIRST, LONGEST = 0.1, 15.0
 """Seconds of the first pause, and of the longest; each is up to twice the one before."""
@@ -16,14 +16,13 @@ TIMES, WHILE = 4, 300.0
 STEP = 0.05
 """Seconds after which a pause looks whether to stop."""
 
-log = logging.getLogger("tocsin")
-
 
 class Reconnecting:
     """Runs something that needs a connection, again and again until it returns."""
 
-    def __init__(self, what: str, stopped: Callable[[], bool]) -> None:
+    def __init__(self, what: str, events: Events, stopped: Callable[[], bool]) -> None:
         self._what = what
+        self._events = events.of(broker=what)
         self._stopped = stopped
         self._pause = FIRST
         self._away_since: float | None = None
@@ -32,9 +31,12 @@ class Reconnecting:
     def connected(self) -> None:
         """To be called when a connection stands: the next pause is short again."""
         if self._away_since is not None:
-            log.info("%s: connected again after %.1f s", self._what, time.monotonic() - self._away_since)
+            away = time.monotonic() - self._away_since
+            self._events.info(
+                "connected again", f"{self._what}: connected again after {away:.1f} s", away_seconds=round(away, 1)
+            )
         elif self._pause == FIRST and not self._known:
-            log.info("%s: connected", self._what)
+            self._events.info("connected", f"{self._what}: connected")
         self._known = True
         self._away_since = None
         self._pause = FIRST
@@ -48,10 +50,12 @@ class Reconnecting:
             except NotConnected as error:
                 if self._away_since is None:
                     self._away_since = time.monotonic()
-                    log.warning("%s; trying again until it is there", error)
+                    self._events.warning(
+                        "connection lost", f"{error}; trying again until it is there", error=str(error)
+                    )
                 close()
             except RetryLater as error:
-                log.info("%s; waiting", error)
+                self._events.info("waiting", f"{error}; waiting", error=str(error))
                 close()
             self._wait()
 
@@ -63,7 +67,7 @@ class Reconnecting:
             time.sleep(STEP)
 
 
-def supervise(what: str, work: Callable[[], None], stopped: Callable[[], bool]) -> None:
+def supervise(events: Events, work: Callable[[], None], stopped: Callable[[], bool]) -> None:
     """Runs a part until it returns; one that dies of its store is begun again, with back-off, a few times at most.
 
     `work` makes its parts anew each time.  What keeps failing is raised.
@@ -79,7 +83,10 @@ def supervise(what: str, work: Callable[[], None], stopped: Callable[[], bool]) 
             pause = deaths.another()
             if pause is None:
                 raise
-            log.warning("%s died: %s. Beginning again in %.1f s", what, error, pause)
+            events.warning(
+                "died", f"the {events.part} died: {error}. Beginning again in {pause:.1f} s",
+                error=str(error), again_seconds=round(pause, 1),
+            )  # fmt: skip
             until = time.monotonic() + pause
             while time.monotonic() < until and not stopped():
                 time.sleep(STEP)

@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING
 
 from tocsin.connectors import open_source
 from tocsin.errors import TakenOver, TocsinError
+from tocsin.instant import LONG_AGO
 from tocsin.message import Kind, Standing
+from tocsin.runners.events import ConsumerReport, Events, lost
 from tocsin.runners.layout import refuse_another_layout
 from tocsin.runners.owned import Consuming, Owned
 from tocsin.runners.share import Share
-from tocsin.runners.supervise import Reconnecting, log
+from tocsin.runners.supervise import Reconnecting
 
 if TYPE_CHECKING:
     from tocsin.consumer import Taken
@@ -73,7 +75,9 @@ class Watcher:
         self._by_group = self._source.assigns and len(parts.units) > 1
         self._owned: dict[str, Owned] = {}
         self._unit_of = {partition: unit for unit in parts.units for partition in unit.partitions}
-        self._reconnecting = Reconnecting(str(parts.broker), stopped)
+        self._events = Events(parts.name, "consumer", broker=str(parts.broker))
+        self._report = ConsumerReport(self._events, self._watermark, stats)
+        self._reconnecting = Reconnecting(str(parts.broker), self._events, stopped)
         self._is_open = False
         self._standing_by: set[Owner] = set()
         self._looked = 0.0
@@ -98,6 +102,7 @@ class Watcher:
             in_order = True
             raise
         finally:
+            self._report.close(self._stats)
             self._source.close()
             self._desk.close(in_order=in_order)
 
@@ -130,8 +135,13 @@ class Watcher:
                 self._look(now)
             if not messages and self._has_ended(until()):
                 return
+            self._report.look(self._stats)
             if progress is not None:
                 progress(self._stats)
+
+    def _watermark(self) -> int:
+        """How far all that this process decides has come."""
+        return min((owned.origins.value for owned in self._owned.values()), default=LONG_AGO)
 
     def _take(self, messages: Sequence[Message], now: float) -> None:
         """A step for each unit, all of them in one transaction."""
@@ -160,6 +170,8 @@ class Watcher:
     def _look(self, now: float) -> None:
         """What time alone has brought."""
         self._keep([(owned, owned.look(now)) for owned in self._owned.values()])
+        for owned in self._owned.values():
+            lost(owned.origins.news(), self._events)
         self._desk.renew()
         if self._source.windowed:
             self._ask_again([owned for owned in self._owned.values() if owned.is_stuck(now)])
@@ -212,7 +224,11 @@ class Watcher:
         self._drop(give)
         self._own(take)
         if not self._owned and (new := set(others) - self._standing_by):
-            log.info("%s owns the pipeline: standing by to take over", next(iter(new)))
+            owner = next(iter(new))
+            self._events.info("standing by", f"{owner} owns the pipeline: standing by to take over", owner=str(owner))
+        elif self._owned and self._standing_by:
+            owner = next(iter(self._standing_by))
+            self._events.info("taken over", f"{owner} owns the pipeline no more: taken over", owner=str(owner))
         self._standing_by = set() if self._owned else set(others)
 
     def _own(self, units: Sequence[Unit]) -> None:
@@ -222,7 +238,7 @@ class Watcher:
             with suppress(TakenOver):  # somebody was faster, and has it
                 got.append(Owned(unit, self._parts, self._desk, now, self._source.rereadable, self._by_group))
         self._owned.update((owned.unit.name, owned) for owned in got)
-        _tell("ours now", [owned.unit.name for owned in got])
+        self._tell("partitions gained", "ours now", [owned.unit.name for owned in got])
         if self._is_open:
             self._begin(got, now)
 
@@ -232,7 +248,15 @@ class Watcher:
         for owned in gone:
             self._end(owned)
             self._desk.release(owned.writer)
-        _tell("no longer ours", [owned.unit.name for owned in gone])
+        self._tell("partitions lost", "no longer ours", [owned.unit.name for owned in gone])
+
+    def _tell(self, event: str, what: str, names: Sequence[str]) -> None:
+        """Which partitions came or went; where all are decided together there is nothing to tell."""
+        named = [name for name in names if name]
+        if named:
+            more = f" and {len(named) - FEW} more" if len(named) > FEW else ""
+            told = ", ".join(named[:FEW])
+            self._events.info(event, f"partitions {what}: {told}{more}", partitions=named)
 
     def _begin(self, owned: Iterable[Owned], now: float) -> None:
         for one in owned:
@@ -272,14 +296,6 @@ class Watcher:
             if origin.producer == until.producer and origin.standing == Standing.ENDED
         }
         return all(taken.get(partition, -1) >= number for partition, number in until.numbers.items())
-
-
-def _tell(what: str, names: Sequence[str]) -> None:
-    """Which partitions came or went; where all are decided together there is nothing to tell."""
-    named = [name for name in names if name]
-    if named:
-        more = f" and {len(named) - FEW} more" if len(named) > FEW else ""
-        log.info("partitions %s: %s%s", what, ", ".join(named[:FEW]), more)
 
 
 def _fits(messages: Sequence[Message]) -> bool:

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from tocsin.errors import TakenOver
+from tocsin.runners.events import Events
 from tocsin.runners.local import Outcome
 from tocsin.runners.owned import Consuming
 from tocsin.runners.publish import Publishing, publish
 from tocsin.runners.stop import Stop
-from tocsin.runners.supervise import log, supervise
+from tocsin.runners.supervise import supervise
 from tocsin.runners.watch import Until, Watcher
 from tocsin.stats import Stats
 
@@ -39,8 +40,9 @@ class Beside(Protocol):
 class Producing:
     """The producer in its thread."""
 
-    def __init__(self, make: Callable[[], Publishing], stopped: Callable[[], bool]) -> None:
+    def __init__(self, make: Callable[[], Publishing], events: Events, stopped: Callable[[], bool]) -> None:
         self._make = make
+        self._events = events
         self._stopped = stopped
         self.ended: Until | None = None
         """Who has published everything, once that is so."""
@@ -67,7 +69,7 @@ class Producing:
             if self._stopped():
                 return
         try:
-            supervise("the producer", self._publish, self._stopped)
+            supervise(self._events, self._publish, self._stopped)
         except BaseException as error:  # noqa: BLE001  it is raised again by `join`
             self.error = error
 
@@ -85,7 +87,7 @@ def watch(
     producing: Beside | None = None,
 ) -> Stats:
     """The consumer alone, or beside a producer: until it is told to stop, or the producer's source has ended."""
-    stats = Stats()
+    stats, events = Stats(), Events(store.pipeline, "consumer")
 
     def stopped() -> bool:
         return stop.asked() or (producing is not None and producing.error is not None)
@@ -104,9 +106,9 @@ def watch(
                 work()
                 return
             except TakenOver as error:
-                log.warning("%s", error)
+                events.warning("lost to another", str(error), error=str(error))
 
-    supervise("the consumer", join, stopped)
+    supervise(events, join, stopped)
     return stats
 
 
@@ -119,7 +121,7 @@ def run(
     """Producer and consumer together."""
     with Stop() as stop:
         failed = threading.Event()
-        producing = Producing(publishing, lambda: stop.asked() or failed.is_set())
+        producing = Producing(publishing, Events(store.pipeline, "producer"), lambda: stop.asked() or failed.is_set())
         producing.start()
         try:
             stats = watch(consuming, store, stop, progress, producing)
