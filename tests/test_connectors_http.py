@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.client import HTTPConnection
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tocsin.address import parse_address
-from tocsin.connectors.http import HttpSettings, Server, settings_of
+from tocsin.connectors.http import HttpSettings, Post, Server, settings_of
 from tocsin.errors import RetryLater, SetupError, StoreError
 from tocsin.ingest import Ingest
 from tocsin.instant import SECOND
@@ -44,12 +44,18 @@ class Spool:
         self.rows: list[Row] = []
         self.keys: list[str | None] = []
         self.threads: set[int] = set()
+        self.groups: list[int] = []
         self.fault: Exception | None = None
 
-    def take(self, batch: Batch, key: str | None) -> None:
+    def take(self, posts: Sequence[tuple[Batch, str | None]]) -> None:
         self.threads.add(threading.get_ident())
         if self.fault:
             raise self.fault
+        self.groups.append(len(posts))
+        for batch, key in posts:
+            self._keep(batch, key)
+
+    def _keep(self, batch: Batch, key: str | None) -> None:
         named = [batch.series.describe(code) for code in batch.code.tolist()]
         columns = zip(named, batch.time.tolist(), batch.value.tolist(), strict=True)
         self.rows += [(*name, when, value) for name, when, value in columns]
@@ -463,3 +469,75 @@ def test_mistakes_in_the_address_are_said(tmp_path: Path, query: str, reason: st
     with pytest.raises(SetupError) as error:
         settings_of(parse_address(f"http://127.0.0.1?{query}", {}), tmp_path)
     assert reason in str(error.value)
+
+
+class Gate(Spool):
+    """Lets nothing through until it is opened; a reading of the device `poison` is a mistake of our own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = threading.Event()
+
+    def take(self, posts: Sequence[tuple[Batch, str | None]]) -> None:
+        assert self.open.wait(30)
+        if any(batch.series.describe(code)[0] == "poison" for batch, _ in posts for code in batch.code.tolist()):
+            raise ValueError("poison")
+        super().take(posts)
+
+
+def test_posts_that_come_while_others_are_made_durable_share_a_commit_and_each_has_its_own_answer() -> None:
+    gate = Gate()
+    server = Server(HttpSettings(port=0), Ingest(Series(), gate.take).receive)
+    server.open()
+    running = Running(server, gate)
+    replies: dict[str, Reply] = {}
+
+    def post(name: str, body: bytes) -> threading.Thread:
+        thread = threading.Thread(target=lambda: replies.__setitem__(name, running.post(body)))
+        thread.start()
+        return thread
+
+    try:
+        threads = [post("first", ONE)]
+        groups = server._app._groups  # type: ignore[union-attr]
+        wait_until(lambda: groups._busy)
+        bodies = {f"good {number}": json.dumps({**GOOD, "device": f"d{number}"}).encode() for number in range(5)}
+        bodies |= {"bad": b"{", "partly": b"[" + ONE + b", 3]"}
+        threads += [post(name, body) for name, body in bodies.items()]
+        wait_until(lambda: len(groups._waiting) == len(bodies))
+        gate.open.set()
+        for thread in threads:
+            thread.join(60)
+        assert gate.groups == [1, 6]
+        assert {name: reply.status for name, reply in replies.items()} == {
+            **dict.fromkeys(("first", *(f"good {number}" for number in range(5))), 204),
+            "bad": 400,
+            "partly": 400,
+        }
+        assert sorted(row[0] for row in gate.rows) == ["d0", "d1", "d2", "d3", "d4", "smoker", "smoker"]
+    finally:
+        gate.open.set()
+        server.close()
+
+
+def test_a_post_that_brings_a_mistake_of_our_own_to_light_does_not_take_the_others_with_it() -> None:
+    gate = Gate()
+    server = Server(HttpSettings(port=0), Ingest(Series(), gate.take).receive)
+    posts = [Post(json.dumps({**GOOD, "device": name}).encode(), "application/json") for name in ("a", "poison", "b")]
+    gate.open.set()
+    server.open()
+    try:
+        app = server._app
+        assert app is not None
+        assert [answer.status_code for answer in app._take([(post, "") for post in posts])] == [204, 500, 204]
+        assert isinstance(server.fault, ValueError)
+        assert [row[0] for row in gate.rows] == ["a", "b"]
+    finally:
+        server.close()
+
+
+def wait_until(what: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < deadline, "it does not come to that"
+        time.sleep(0.01)

@@ -141,3 +141,22 @@ def test_another_number_of_partitions_is_refused(path: Path) -> None:
     publisher(path, series, ("0", "1")).take([step(series, 1)])
     with pytest.raises(SetupError, match="has published into the partitions 0, 1, and is to publish into 0, 1, 2"):
         publisher(path, series, ("0", "1", "2"))
+
+
+def values_of(path: Path) -> list[list[float]]:
+    """The readings of each message that has some."""
+    series = Series()
+    decoded = [Decoder(series).decode([message]) for message in sent(path) if message.kind == Kind.READINGS]
+    return [found.batch.value.tolist() for found in decoded]
+
+
+def test_posts_of_one_moment_are_one_message_and_one_that_is_repeated_counts_once(path: Path) -> None:
+    """Repeated within the moment, in a later one, and after a restart; posts without a key are all taken."""
+    series = Series()
+    first = publisher(path, series)
+    one, two, three = (step(series, t).batch for t in (1, 2, 3))
+    assert first.post([(one, "k1"), (two, None), (one, "k1"), (two, None)], 1_700_000_100 * SECOND) == 3
+    assert first.post([(one, "k1")], 1_700_000_100 * SECOND) == 0
+    assert first.post([(one, "k1"), (three, "k2")], 1_700_000_100 * SECOND) == 1
+    assert publisher(path, series).post([(three, "k2")], 1_700_000_100 * SECOND) == 0
+    assert values_of(path) == [[1, 2, 2], [3]]

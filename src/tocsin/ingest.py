@@ -6,7 +6,7 @@ Decoding is by column.  The good readings of a post are taken even if others are
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tocsin.codecs import Cell, Column, CsvSettings, TimeSettings
 from tocsin.codecs.csv import Decoder as CsvDecoder
@@ -18,8 +18,8 @@ from tocsin.message import CSV, LINE_PROTOCOL, Message
 from tocsin.reading import Batch, Series
 from tocsin.record import Record
 
-Take = Callable[[Batch, str | None], None]
-"""Makes readings durable, and returns then; with the key by which a post that is sent again is known."""
+Take = Callable[[Sequence[tuple[Batch, str | None]]], None]
+"""Makes the readings of posts durable, and returns then; with the keys by which posts that are sent again are known."""
 
 _UNSAID = ("application/x-www-form-urlencoded", "text/plain", "application/octet-stream")
 """What programs say who were told nothing about the content: curl, browsers."""
@@ -28,7 +28,7 @@ _MOST = 64
 
 
 class Ingest:
-    """Receives posts, one after the other."""
+    """Receives posts, as many at a time as there are."""
 
     def __init__(self, series: Series, take: Take, device_tag: str | None = None) -> None:
         self._series = series
@@ -38,15 +38,17 @@ class Ingest:
         self._lines: dict[str, Lines] = {}
         self._tables: dict[tuple[str, ...], CsvDecoder] = {}
 
-    def receive(self, post: Post) -> Taken:
-        """Decode a post, and have its good readings made durable; returns then."""
-        kind = post.content_type.partition(";")[0].strip().lower()
-        batch, bad = self._decoded("" if kind in _UNSAID else kind, post)
-        if len(batch):
-            self._take(batch, post.key)
-        return Taken(len(batch), bad)
+    def receive(self, posts: Sequence[Post]) -> list[Taken]:
+        """Decode posts, and have their good readings made durable; returns then."""
+        found = [self._decoded(post) for post in posts]
+        full = [(batch, post.key) for post, (batch, _) in zip(posts, found, strict=True) if len(batch)]
+        if full:
+            self._take(full)
+        return [Taken(len(batch), bad) for batch, bad in found]
 
-    def _decoded(self, kind: str, post: Post) -> tuple[Batch, list[Bad]]:
+    def _decoded(self, post: Post) -> tuple[Batch, list[Bad]]:
+        said = post.content_type.partition(";")[0].strip().lower()
+        kind = "" if said in _UNSAID else said
         if kind == LINE_PROTOCOL:
             return self._of_lines(post)
         if kind == CSV:

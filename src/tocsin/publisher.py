@@ -42,8 +42,12 @@ class Log(Protocol):
     state: Mapping[str, Any]
     numbers: Mapping[str, int]
 
-    def append(self, messages: Sequence[Message], state: Mapping[str, Any], key: str | None = None) -> None:
-        """Messages and the state after them, together or not at all; nothing if the key was given before."""
+    def append(self, messages: Sequence[Message], state: Mapping[str, Any], keys: Sequence[str] = ()) -> None:
+        """Messages and the state after them, and keys to remember, together or not at all."""
+        ...
+
+    def known(self, keys: Sequence[str]) -> set[str]:
+        """Which of these keys are remembered."""
         ...
 
 
@@ -102,12 +106,26 @@ class Publisher:
         self._append([*self._messages(batch, None, rejects), *_rejected(rejects, self._partitioner.partitions[0])])
         return len(batch)
 
-    def post(self, batch: Batch, arrival: int, key: str | None = None) -> None:
-        """Publish readings that have just been measured; `arrival` is now, and `key` tells a post that is repeated."""
+    def post(self, posts: Sequence[tuple[Batch, str | None]], arrival: int) -> int:
+        """Publish readings that have just been measured; returns how many that were.
+
+        `arrival` is now.  A post's key tells one that is repeated, here or in an earlier call.
+        """
+        known = self.log.known([key for _, key in posts if key is not None])
+        fresh = []
+        for batch, key in posts:
+            if key is None or key not in known:
+                fresh.append(batch)
+            if key is not None:
+                known.add(key)
+        if not fresh:
+            return 0
+        batch = Batch.join(fresh)
         self._note_first(batch, self.watermark.admit(batch, arrival))
         rejects: list[Reject] = []
         messages = list(self._messages(batch, arrival, rejects))
-        self._append([*messages, *_rejected(rejects, self._partitioner.partitions[0])], key)
+        self._append([*messages, *_rejected(rejects, self._partitioner.partitions[0])], sorted(known))
+        return len(batch)
 
     def tell(self, to: int | None = None) -> None:
         """Tell every partition how far this producer has come; with `to`, the wall clock has moved it there."""
@@ -171,7 +189,7 @@ class Publisher:
                 "no queue of `broker:` is for this device",
             )
 
-    def _append(self, messages: Sequence[Message], key: str | None = None) -> None:
+    def _append(self, messages: Sequence[Message], keys: Sequence[str] = ()) -> None:
         state = {
             "position": self.position,
             "newest": self.watermark.newest,
@@ -188,7 +206,7 @@ class Publisher:
             # Only the last one of a partition: readings of this step are before it.
             for place in {message.partition: place for place, message in enumerate(messages)}.values():
                 messages[place] = messages[place]._replace(watermark=self.watermark.value)
-        self.log.append(messages, state, key)
+        self.log.append(messages, state, keys)
 
 
 def rejects_of(body: bytes) -> list[Reject]:

@@ -1,7 +1,7 @@
 """What is answered to a request: who may post, how much, and what became of it.
 
 Bodies are read by the event loop, which never waits for anything else; all that takes time (unpacking, decoding, making
-durable) is done by one worker thread, one post after the other.
+durable) is done by one worker thread, for all the posts that have come while it did so for those before.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import time_ns
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from tocsin.connectors._http_groups import Groups
 from tocsin.errors import RetryLater, RunError
 from tocsin.message import LINE_PROTOCOL
 
@@ -57,7 +58,8 @@ class Taken(NamedTuple):
     bad: list[Bad]
 
 
-Receive = Callable[[Post], Taken]
+Receive = Callable[[Sequence[Post]], Sequence[Taken]]
+"""Makes what is in several posts durable, all of it or, raising, nothing; what became of each."""
 
 
 class Refused(Exception):
@@ -78,7 +80,7 @@ class App:
         self._token = token.encode()
         self._max_bytes = max_bytes
         self._patience = patience
-        self._worker = worker
+        self._groups = Groups(self._take, worker)
         self._waiting = 0
         self.fault: Exception | None = None
         self.routes = Starlette(
@@ -96,7 +98,7 @@ class App:
             try:
                 self._admit(request)
                 post = await work(request)
-                return await asyncio.get_running_loop().run_in_executor(self._worker, self._take, request, post)
+                return await self._groups.done((post, request.headers.get("content-encoding", "")))
             except Refused as refused:
                 return refused.answer
             except ClientDisconnect:
@@ -167,20 +169,32 @@ class App:
     def _too_large(self) -> Refused:
         return Refused(413, "too large", f"more than {self._max_bytes} bytes: send fewer readings at a time")
 
-    def _take(self, request: Request, post: Post) -> Response:
-        """What takes time: by the worker."""
+    def _take(self, group: list[tuple[Post, str]]) -> list[Response]:
+        """What takes time, by the worker: an answer for each post and its content encoding."""
+        answers: list[Response | None] = []
+        posts = []
+        for post, encoding in group:
+            try:
+                posts.append(post._replace(body=self._unpacked(post.body, encoding)))
+                answers.append(None)
+            except Refused as refused:
+                answers.append(refused.answer)
+        taken = iter(self._received(posts))
+        return [answer or next(taken) for answer in answers]
+
+    def _received(self, posts: list[Post]) -> list[Response]:
+        """The answers for posts that share a commit; one that cannot be worked on does not spoil the others."""
         try:
-            post = post._replace(body=self._unpacked(post.body, request.headers.get("content-encoding", "")))
-            return _told(self._receive(post))
-        except Refused as refused:
-            return refused.answer
+            return [_told(taken) for taken in (self._receive(posts) if posts else ())]
         except RetryLater as error:
-            return _answer(429, "too many requests", str(error), headers=_SOON)
+            return [_answer(429, "too many requests", str(error), headers=_SOON) for _ in posts]
         except RunError as error:
-            return _answer(503, "unavailable", str(error), headers=_SOON)
+            return [_answer(503, "unavailable", str(error), headers=_SOON) for _ in posts]
         except Exception as error:  # noqa: BLE001 - whoever opened the server gets it; the client is told as much
+            if len(posts) > 1:
+                return [self._received([post])[0] for post in posts]
             self.fault = error
-            return _answer(500, "internal error", "a mistake in Tocsin itself: nothing of this was taken")
+            return [_answer(500, "internal error", "a mistake in Tocsin itself: nothing of this was taken")]
 
     def _unpacked(self, body: bytes, encoding: str) -> bytes:
         if encoding.lower() in ("", "identity"):

@@ -9,7 +9,8 @@
     401  wrong token    403  a web page, and no token is set    408  too slow    413  too large
     429  the spool is full, 503  it cannot be written: nothing was taken, send it again after `Retry-After`
 
-What is posted is handed to `receive`, by one thread only; it returns once the readings are durable.
+What is posted is handed to `receive`, by one thread only; it returns once the readings are durable.  Posts that come
+while it works on others are its next ones, all together.
 """
 
 from __future__ import annotations

@@ -228,10 +228,19 @@ class Producer:
         self.numbers: Mapping[str, int] = numbers
         """The number that comes next in each partition."""
 
-    def append(self, messages: Sequence[Message], state: Mapping[str, Any], key: str | None = None) -> None:
+    def known(self, keys: Sequence[str]) -> set[str]:
+        """Which of these keys were given with messages before, as long as `retention` keeps them."""
+        with self.journal._explained(StoreError):  # noqa: SLF001 (the two are one idea)
+            found = self.journal._connection.execute(  # noqa: SLF001
+                "SELECT key FROM keys WHERE producer = ? AND key IN (SELECT value FROM json_each(?))",
+                (self.id, json.dumps(keys)),
+            )
+            return {key for (key,) in found}
+
+    def append(self, messages: Sequence[Message], state: Mapping[str, Any], keys: Sequence[str] = ()) -> None:
         """Make messages durable, with the state of the source after them; they get their origin here.
 
-        With a key that was given before, they are durable already, and nothing is done.
+        `keys` are those by which what is in them would be known if it came again.
         """
         numbers, at = dict(self.numbers), time.time_ns()
         rows = []
@@ -252,10 +261,7 @@ class Producer:
                     f"journal '{self.journal.path}': another process publishes '{self.name}' now, so this one stops. "
                     "What it had published is kept, and the other goes on from there"
                 )
-            if key is not None:
-                known = connection.execute("INSERT OR IGNORE INTO keys VALUES (?, ?, ?)", (self.id, key, at))
-                if known.rowcount == 0:
-                    return
+            connection.executemany("INSERT OR IGNORE INTO keys VALUES (?, ?, ?)", [(self.id, key, at) for key in keys])
             connection.executemany(INSERT, rows)
             connection.executemany(
                 "INSERT INTO sequences VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET next = excluded.next",

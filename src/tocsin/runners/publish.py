@@ -122,13 +122,12 @@ class Feeder:
         """A server that readings are posted to; one lock keeps posts and the clock apart."""
         lock, newest = threading.Lock(), time.monotonic()
 
-        def take(batch: Batch, key: str | None) -> None:
+        def take(posts: Sequence[tuple[Batch, str | None]]) -> None:
             nonlocal newest
             with lock:
                 if not self._tidy():
                     raise RetryLater("the journal is full: its consumer is slower than what comes in, or away")
-                self._publisher.post(batch, time.time_ns(), key)
-                self._readings += len(batch)
+                self._readings += self._publisher.post(posts, time.time_ns())
                 newest = time.monotonic()
 
         server = Server(settings, Ingest(self._parts.series, take, settings.device_tag).receive)
