@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -163,8 +164,103 @@ class TestRetention:
         assert journal.tidy(Retention(age=3_600 * 10**9, size=100_000))
         assert journal.read(0, 100) == []
 
+    def test_a_note_of_another_file_of_that_name_counts_for_nothing(self, journal: Journal) -> None:
+        journal.consumed("a", 1_000)
+        journal.close()
+        journal.path.unlink()
+        again = Journal(journal.path)
+        again.producer("file").append(messages(4), {})
+        assert again.waiting() == 4
+        again.tidy(Retention(age=0, size=1))
+        assert len(again.read(0, 10)) == 4
+
+    def test_a_note_that_cannot_be_read_holds_everything_back(self, journal: Journal) -> None:
+        journal.producer("file").append(messages(4), {})
+        journal.consumed("a", 4)
+        journal.consumed("b", 4)
+        assert journal.waiting() == 0
+        journal.path.with_name("p.journal.b.consumed").write_bytes(b"\0\0\0")
+        assert journal.waiting() == 4
+
+    def test_a_consumer_notes_its_progress_while_somebody_holds_the_journals_lock(self, journal: Journal) -> None:
+        """And the other way round: one that is frozen at any moment holds nobody up, as it never takes that lock."""
+        journal.producer("file").append(messages(5), {})
+        with closing(sqlite3.connect(journal.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            reader = source(journal.path)
+            reader.open()
+            reader.begin("0")
+            reader.ack(reader.poll(10, 0.0).messages)
+            reader.close()
+            other.execute("ROLLBACK")
+        assert journal.waiting() == 0
+
+
+class TestOlderCopies:
+    def test_a_copy_that_was_put_back_is_a_new_producer_and_goes_on_behind_what_there_was(
+        self, journal: Journal
+    ) -> None:
+        """It would give the numbers 2 and 3 a second time, and whoever has taken these would drop the new ones."""
+        producer = journal.producer("file")
+        producer.append(messages(2), {"line": 2})
+        first = producer.id
+        producer.close()
+        copy = journal.path.read_bytes()
+        later = Journal(journal.path).producer("file")
+        later.append(messages(2), {"line": 4})
+        assert (later.id, later.missing) == (first, 0)
+        later.close()
+        journal.path.write_bytes(copy)
+
+        restored = Journal(journal.path).producer("file")
+        assert restored.missing == 2
+        assert restored.id != first
+        assert restored.id.startswith("file-")
+        assert (restored.state, restored.numbers) == ({"line": 2}, {})
+        restored.append(messages(1), {"line": 3})
+        found = restored.journal.read(0, 10)
+        assert [(message.producer, message.seq, message.position) for message in found] == [
+            (first, 0, 1),
+            (first, 1, 2),
+            (restored.id, 0, 5),
+        ]
+        restored.close()
+        again = Journal(journal.path).producer("file")
+        assert (again.id, again.missing, again.numbers) == (restored.id, 0, {"0": 1})
+
+    def test_one_that_was_killed_or_whose_guard_is_gone_is_no_copy(self, journal: Journal) -> None:
+        producer = journal.producer("file")
+        producer.append(messages(2), {})
+        guard = journal.path.with_name("p.journal.guard")
+        again = Journal(journal.path).producer("file")  # as after a kill: nothing was closed
+        assert (again.id, again.missing) == (producer.id, 0)
+        guard.unlink()
+        assert Journal(journal.path).producer("file").missing == 0
+        guard.write_bytes(b"nonsense")
+        assert Journal(journal.path).producer("file").missing == 0
+
+    def test_a_file_that_is_made_anew_has_another_mark(self, journal: Journal) -> None:
+        journal.producer("file").append(messages(2), {})
+        journal.close()
+        assert Journal(journal.path).mark == journal.mark
+        journal.path.unlink()
+        again = Journal(journal.path)
+        assert again.mark != journal.mark
+        assert again.producer("file").missing == 0
+
 
 class TestErrors:
+    def test_a_file_that_two_make_at_once_is_waited_for(self, tmp_path: Path) -> None:
+        """While one of them writes its first tables, SQLite tells the other at once that it may not switch to WAL."""
+        path = tmp_path / "p.journal"
+        with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+            other.execute("CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+            other.execute("BEGIN IMMEDIATE")
+            timer = threading.Timer(0.5, lambda: other.execute("ROLLBACK"))
+            timer.start()
+            assert Journal(path).mark
+            timer.join()
+
     def test_a_file_that_is_deleted_in_use_takes_nothing_more(self, journal: Journal) -> None:
         producer = journal.producer("file")
         producer.append(messages(1), {})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import edit, tocsin
+from commands import LEDGER, edit, tocsin
 from tocsin.config import load
 
 SMOKER = (
@@ -99,3 +99,33 @@ def test_and_the_other_way_round(here: Path) -> None:
     found = tocsin("run", "p.yaml")
     assert found.exit_code == 78
     assert "this store was filled from journal:p" in found.stderr
+
+
+def test_a_journal_that_was_made_anew_is_told_from_the_one_that_the_store_remembers(here: Path) -> None:
+    edit(here / "p.yaml", "rules:", "broker: journal\nrules:")
+    assert tocsin("run", "p.yaml").exit_code == 0
+    for file in here.glob("p.journal*"):
+        file.unlink()
+    found = tocsin("run", "p.yaml")
+    assert found.exit_code == 78
+    assert (
+        "the journal p.journal was made anew: the store 'sqlite:///p.db' remembers the messages up to " in found.stderr
+    )
+    assert "Put that file back, or take a new store" in found.stderr
+
+
+def test_an_older_copy_of_a_spool_is_noticed_and_its_readings_are_not_dropped(here: Path) -> None:
+    """The store has taken numbers that the copy gives out again; nothing of what was appended since may be missing."""
+    edit(here / "p.yaml", "rules:", "broker: journal\nrules:")
+    rows = (here / "readings.csv").read_text().splitlines(keepends=True)
+    for count in (3, 6):
+        (here / "readings.csv").write_text("".join(rows[:count]))
+        if count == 6:
+            copy = (here / "p.journal").read_bytes()
+        assert tocsin("run", "p.yaml").exit_code == 0
+    (here / "p.journal").write_bytes(copy)
+    (here / "readings.csv").write_text("".join(rows))
+    found = tocsin("run", "p.yaml", "--log", "json")
+    assert found.exit_code == 0, found.stderr
+    assert '"event": "older copy"' in found.stderr
+    assert tocsin("alerts", "ledger", "p.yaml").stdout == LEDGER

@@ -57,6 +57,8 @@ class Consumer:
         self.decider = decider
         self.origins = origins
         self.positions: dict[str, Any] = dict((decider.position or {}).get("partitions", {}))
+        self.log: str = (decider.position or {}).get("log", "")
+        """The mark of the log that is read, where it has one."""
         self._decode = decode
         self._broker = broker
         self._rereadable = rereadable
@@ -124,6 +126,8 @@ class Consumer:
         if self._rereadable:
             self.positions.update({message.partition: message.position for message in durable})
         self.decider.position = {"broker": self._broker, "partitions": self.positions}
+        if self.log:
+            self.decider.position["log"] = self.log
         self._begin()
         return self.decider.decide(batch, flags, rejects, list(self.origins.changed()))
 

@@ -39,11 +39,16 @@ class Log(Protocol):
 
     journal: Any
     id: str
+    missing: int
     state: Mapping[str, Any]
     numbers: Mapping[str, int]
 
     def append(self, messages: Sequence[Message], state: Mapping[str, Any], keys: Sequence[str] = ()) -> None:
         """Messages and the state after them, and keys to remember, together or not at all."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
         ...
 
     def known(self, keys: Sequence[str]) -> set[str]:

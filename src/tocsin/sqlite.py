@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tocsin.errors import TocsinError
+
+PATIENCE = 30.0
+"""Seconds that a lock is waited for."""
+STEP = 0.01
 
 BUSY = "another program holds its lock (a second run, or a database browser with a transaction open): end that, and run again"
 REMEDIES = {
@@ -24,6 +29,23 @@ REMEDIES = {
     ),
 }  # fmt: skip
 """By primary result code; `other` is where another file could be named."""
+
+
+def use_wal(connection: sqlite3.Connection) -> None:
+    """Switch a database to WAL, if it is not so already.
+
+    SQLite's own patience (busy_timeout) does not reach here: where two processes make a file at once, the
+    second would be told at once that the database is locked.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(STEP)
 
 
 def explain(what: str, error: BaseException, kind: type[TocsinError], other: str = "") -> TocsinError | None:

@@ -89,6 +89,8 @@ class Source(Protocol):
     `windowed` ones give only so many messages ahead of their acknowledgement: what was held by a reader that is gone
     may wait behind what was given and is held back, until that is given up by `end` and asked for by `begin`.
 
+    A log may have a `mark` once it is open, which tells it from another one that is made in its place.
+
     `assigns` says that the broker itself hands partitions out to the processes of one group, by `gained`
     and `lost`; otherwise whoever uses the source chooses which partitions to begin.
     """

@@ -24,9 +24,10 @@ from secrets import token_hex
 from typing import Any
 
 from tocsin.connectors import Broker, Polled
+from tocsin.connectors._journal_beside import Consumed, Guard, guarded
 from tocsin.errors import SetupError, StoreError, TakenOver, TocsinError
 from tocsin.message import Message
-from tocsin.sqlite import explained
+from tocsin.sqlite import PATIENCE, explained, use_wal
 
 FORMAT = "1"
 """Raised when the tables change, so that a program never writes into a file that it does not know."""
@@ -35,7 +36,7 @@ PAUSE = 0.002, 0.02
 LARGE = 4 << 20
 """Bytes after which a read takes no further message, so that memory does not follow the backlog."""
 NOTE = 1.0
-"""Seconds between two notes of how far a consumer has come: each is a commit of its own."""
+"""Seconds between two notes of how far a consumer has come."""
 PAGE = 1_000
 """Messages that go in one statement at most when old ones are let go."""
 
@@ -50,7 +51,6 @@ CREATE TABLE IF NOT EXISTS producers (
 CREATE TABLE IF NOT EXISTS sequences (
     producer TEXT NOT NULL, partition TEXT NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (producer, partition));
 CREATE TABLE IF NOT EXISTS keys (producer TEXT NOT NULL, key TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (producer, key));
-CREATE TABLE IF NOT EXISTS consumers (name TEXT PRIMARY KEY, upto INTEGER NOT NULL);
 """
 COLUMNS = "partition, content_type, producer, seq, kind, watermark, version, key, arrival, body"
 INSERT = f"INSERT INTO messages (at, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 (our own names)
@@ -78,23 +78,44 @@ class Journal:
         if not path.parent.is_dir():
             raise SetupError(f"journal '{path}': there is no directory '{path.parent}': make it")
         with self._explained(SetupError):
-            self._connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "cache_size = -16384"):
+            self._connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+            use_wal(self._connection)
+            for pragma in ("synchronous = FULL", "cache_size = -16384"):
                 self._connection.execute(f"PRAGMA {pragma}")
-            self._connection.executescript(TABLES)
-            self._connection.execute("INSERT OR IGNORE INTO about VALUES ('format', ?)", (FORMAT,))
+            known = self._about()
             opened = path.stat()
             self._file = opened.st_dev, opened.st_ino
-            known = dict(self._connection.execute("SELECT name, value FROM about"))
+        self.mark = known.get("mark", "")
+        """Tells this journal from another one that is made in its place."""
+        self._consumed = Consumed(path, self.mark)
         if known.get("format") != FORMAT:
             raise SetupError(
                 f"journal '{path}': it is of format {known.get('format')}, this program knows format {FORMAT}: use the "
                 "version of Tocsin that made it, or move it away when all of it has been consumed"
             )
 
+    def _about(self) -> dict[str, str]:
+        """What the file says of itself; one that is new is filled, one that is not is only read."""
+        with suppress(sqlite3.OperationalError):
+            known = dict(self._connection.execute("SELECT name, value FROM about"))
+            if {"format", "mark"} <= known.keys():
+                return known
+        self._connection.execute("BEGIN IMMEDIATE")
+        for statement in TABLES.split(";"):
+            self._connection.execute(statement)
+        words = [("format", FORMAT), ("mark", token_hex(8))]
+        self._connection.executemany("INSERT OR IGNORE INTO about VALUES (?, ?)", words)
+        self._connection.execute("COMMIT")
+        return dict(self._connection.execute("SELECT name, value FROM about"))
+
     def producer(self, name: str) -> Producer:
-        """Be the producer of this name from now on; whoever was it before can append no more."""
+        """Be the producer of this name from now on; whoever was it before can append no more.
+
+        In a file that is an older copy it is a new one: the numbers that the old one would give were given before.
+        """
+        guard = Guard(self.path, self.mark)
         with self._transaction(SetupError) as connection:
+            missing = self._catch_up(connection)
             connection.execute(
                 "INSERT INTO producers VALUES (?, ?, 1, '{}') ON CONFLICT (name) DO UPDATE SET epoch = epoch + 1",
                 (name, f"{name}-{token_hex(4)}"),
@@ -103,7 +124,17 @@ class Journal:
                 "SELECT id, epoch, state FROM producers WHERE name = ?", (name,)
             ).fetchone()
             numbers = dict(connection.execute("SELECT partition, next FROM sequences WHERE producer = ?", (own,)))
-        return Producer(self, name, own, epoch, json.loads(state), numbers)
+        return Producer(self, name, own, epoch, json.loads(state), numbers, guard, missing)
+
+    def _catch_up(self, connection: sqlite3.Connection) -> int:
+        """How many messages this file does not have that it once had; a copy goes on behind them, under new names."""
+        last, newest = self._last(), guarded(self.path, self.mark)
+        if newest <= last:
+            return 0
+        connection.execute("DELETE FROM sqlite_sequence WHERE name = 'messages'")
+        connection.execute("INSERT INTO sqlite_sequence VALUES ('messages', ?)", (newest,))
+        connection.execute("UPDATE producers SET id = name || '-' || lower(hex(randomblob(4)))")
+        return newest - last
 
     def read(self, after: int, most: int) -> list[Message]:
         """The messages after a position, in order; fewer where they are large."""
@@ -127,16 +158,18 @@ class Journal:
         """(the position before the oldest message, that of the newest): equal where there is none."""
         with self._explained(StoreError):
             oldest = self._connection.execute("SELECT min(id) FROM messages").fetchone()[0]
-            newest = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'").fetchone()
-        last = newest[0] if newest else 0
+            last = self._last()
         return (oldest - 1 if oldest is not None else last), last
 
     def waiting(self) -> int:
         """How many messages not every consumer has had; of a spool, how many are not confirmed."""
         before, newest = self.span()
-        with self._explained(StoreError):
-            upto = self._connection.execute("SELECT coalesce(min(upto), 0) FROM consumers").fetchone()[0]
-        return newest - max(before, int(upto))
+        return newest - max(before, self._consumed.lowest())
+
+    def _last(self) -> int:
+        """The position of the newest message that there ever was."""
+        newest = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'").fetchone()
+        return int(newest[0]) if newest else 0
 
     def changes(self) -> int:
         """A number that is another one when somebody else has written; it costs next to nothing to ask."""
@@ -153,17 +186,12 @@ class Journal:
                 ).rowcount
 
     def consumed(self, name: str, upto: int) -> None:
-        """A hint: the consumer of this name will not ask for messages up to this position again."""
-        with self._transaction(StoreError) as connection:
-            connection.execute(
-                "INSERT INTO consumers VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET upto = max(upto, excluded.upto)",
-                (name, upto),
-            )
+        """A hint: no consumer of the group of this name will ask for messages up to this position again."""
+        self._consumed.note(name, upto)
 
     def tidy(self, retention: Retention) -> bool:
         """Let go of what every consumer has had, as retention says; returns whether there is room for more."""
-        with self._explained(StoreError):
-            upto = self._connection.execute("SELECT coalesce(min(upto), 0) FROM consumers").fetchone()[0]
+        upto = self._consumed.lowest()
         old = time.time_ns() - retention.age
         self.remove(upto, old)
         with self._transaction(StoreError) as connection:
@@ -217,13 +245,25 @@ class Producer:
     """One source's part of a journal: it numbers its messages and remembers the source's state beside them."""
 
     def __init__(
-        self, journal: Journal, name: str, own: str, epoch: int, state: Mapping[str, Any], numbers: dict[str, int]
+        self,
+        journal: Journal,
+        name: str,
+        own: str,
+        epoch: int,
+        state: Mapping[str, Any],
+        numbers: dict[str, int],
+        guard: Guard,
+        missing: int,
     ) -> None:
         self.journal = journal
         self.name = name
         self.id = own
         self.state = state
         """What was given with the newest messages: the source's position, and whatever else a restart needs."""
+        self.missing = missing
+        """How many messages the file has lost, as an older copy of itself; then this is a new producer."""
+        self._guard = guard
+        self._guard.note(journal.span()[1])
         self._epoch = epoch
         self.numbers: Mapping[str, int] = numbers
         """The number that comes next in each partition."""
@@ -267,7 +307,14 @@ class Producer:
                 "INSERT INTO sequences VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET next = excluded.next",
                 [(self.id, partition, number) for partition, number in numbers.items() if self.numbers.get(partition) != number],
             )  # fmt: skip
+            last = self.journal._last()  # noqa: SLF001
+        self._guard.note(last)
         self.numbers, self.state = numbers, state
+
+    def close(self) -> None:
+        """Let go of the journal."""
+        self._guard.close()
+        self.journal.close()
 
 
 class Source:
@@ -292,10 +339,17 @@ class Source:
         """Open the file, making it if it is not there."""
         self._journal = Journal(self._path)
 
+    @property
+    def mark(self) -> str:
+        """Tells this journal from another one that is made in its place."""
+        return self._journal.mark if self._journal is not None else ""
+
     def begin(self, partition: str, position: Any = None) -> None:  # noqa: ARG002 (there is one)
         """Give the messages after this position."""
         assert self._journal is not None
         before, newest = self._journal.span()
+        # In an older copy producers go on behind all that there ever was.
+        newest = max(newest, guarded(self._path, self.mark))
         self._changes = -1
         self._position = before if position is None else int(position)
         if position is not None and not before <= self._position <= newest:
@@ -338,7 +392,8 @@ class Source:
 
     def _note(self) -> None:
         if self._journal is not None and self._consumed is not None:
-            self._journal.consumed(self._group, self._consumed)
+            with suppress(OSError):  # a hint; where it cannot be written there soon is no room at all, and that is told
+                self._journal.consumed(self._group, self._consumed)
             self._consumed, self._noted = None, time.monotonic()
 
     def pause(self) -> None:
@@ -352,7 +407,6 @@ class Source:
     def close(self) -> None:
         """Let go of the file."""
         if self._journal is not None:
-            with suppress(TocsinError):
-                self._note()
+            self._note()
             self._journal.close()
             self._journal = None

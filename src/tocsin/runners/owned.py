@@ -67,6 +67,11 @@ class Owned:
         """Where reading goes on."""
         return self._consumer.positions.get(partition)
 
+    def goes_on_in(self, log: str) -> bool:
+        """Whether this is the log that was read before, by its mark; it is the one that is read from now on."""
+        before, self._consumer.log = self._consumer.log, log
+        return not before or not self._consumer.positions or before == log
+
     def take(self, messages: Sequence[Message], now: float) -> Taken:
         """What is to be saved of messages, and acknowledged then."""
         self._heard = now

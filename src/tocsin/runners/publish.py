@@ -86,6 +86,14 @@ class Feeder:
         self._readings = 0
         self._has_room = True
         self._events = Events(parts.name, "producer", broker=str(parts.broker))
+        if missing := self._publisher.log.missing:
+            self._events.warning(
+                "older copy",
+                f"{parts.journal} is an older copy of itself and has lost its newest messages ({missing:,}): this is a new "
+                f"producer, {self._publisher.log.id}, and what the old one has published is told from it by the readings alone",
+                missing=missing,
+                producer=self._publisher.log.id,
+            )
         self._report = ProducerReport(self._events, self._journal.waiting)
 
     def run(self) -> Published:
@@ -96,7 +104,7 @@ class Feeder:
             elif self._parts.source is not None:
                 self._read(self._parts.source)
         finally:
-            self._journal.close()
+            self._publisher.log.close()
         return Published(self._readings, self._publisher.log.id, self._publisher.log.numbers)
 
     def _read(self, source: Source) -> None:

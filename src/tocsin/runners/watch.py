@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tocsin.connectors import open_source
-from tocsin.errors import TakenOver, TocsinError
+from tocsin.errors import SetupError, TakenOver, TocsinError
 from tocsin.instant import LONG_AGO
 from tocsin.message import Kind, Standing
 from tocsin.runners.events import ConsumerReport, Events, lost
@@ -69,6 +69,7 @@ class Watcher:
         self._stopped = stopped
         self._stats = stats
         self._source = open_source(parts.broker, parts.name)
+        self._url = store.url
         self._desk = store.desk()
         refuse_another_layout(self._desk, parts)
         self._share = Share(self._desk, parts.units)
@@ -266,7 +267,17 @@ class Watcher:
 
     def _begin_partitions(self, partitions: Iterable[str]) -> None:
         for partition in partitions:
-            self._source.begin(partition, self._owned[self._unit_of[partition].name].position(partition))
+            owned = self._owned[self._unit_of[partition].name]
+            self._refuse_another_log(owned, partition)
+            self._source.begin(partition, owned.position(partition))
+
+    def _refuse_another_log(self, owned: Owned, partition: str) -> None:
+        """A log that was made anew has other messages at the positions that the store remembers."""
+        if not owned.goes_on_in(getattr(self._source, "mark", "")):
+            raise SetupError(
+                f"{self._parts.broker} was made anew: the store '{self._url}' remembers the messages up to {owned.position(partition)} "
+                "of another file of that name. Put that file back, or take a new store"
+            )
 
     def _end(self, owned: Owned) -> None:
         if self._is_open:

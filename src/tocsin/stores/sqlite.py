@@ -24,9 +24,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from tocsin.errors import SetupError, TocsinError
-from tocsin.sqlite import explain
+from tocsin.sqlite import explain, use_wal
 
-PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "cache_size = -65536")
+PRAGMAS = ("synchronous = FULL", "cache_size = -65536")
 
 ROWS = 300
 """Readings in one INSERT: more gains nothing, and the oldest SQLite allows 999 parameters."""
@@ -152,6 +152,7 @@ def _path(url: str) -> Path:
 
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # the driver would begin transactions by itself, and too late
+    use_wal(connection)
     for pragma in PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
 
