@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
-from commands import LEDGER, edit, tocsin
+from commands import LEDGER, READINGS, edit, process, tocsin
+from faults import ask
+from services import free_port
 from tocsin.config import load
 
 SMOKER = (
@@ -129,3 +134,57 @@ def test_an_older_copy_of_a_spool_is_noticed_and_its_readings_are_not_dropped(he
     assert found.exit_code == 0, found.stderr
     assert '"event": "older copy"' in found.stderr
     assert tocsin("alerts", "ledger", "p.yaml").stdout == LEDGER
+
+
+def test_several_producers_of_one_pipeline_publish_side_by_side(here: Path) -> None:
+    """Two files of one pipeline, each with one device's readings: one journal, two names, one ledger."""
+    edit(here / "p.yaml", "rules:", "broker: journal\nlateness: 1h\nidle_after: 1d\nrules:")
+    rows = READINGS.splitlines(keepends=True)
+    for name, device in (("readings", "a"), ("others", "b")):
+        (here / f"{name}.csv").write_text(rows[0] + "".join(row for row in rows[1:] if f",{device}," in row))
+    (here / "others.yaml").write_text((here / "p.yaml").read_text().replace("readings.csv", "others.csv"))
+    edit(here / "others.yaml", "file:", "follow: true, file:")
+    other = process("publish", "others.yaml", "--producer", "other")
+    deadline = time.monotonic() + 60
+    while not ((here / "p.journal").exists() and ask(here / "p.journal", "SELECT 1 FROM messages WHERE seq = 1")):
+        assert time.monotonic() < deadline, "it does not publish"
+        time.sleep(0.05)
+    assert tocsin("publish", "p.yaml").exit_code == 0
+    other.send_signal(signal.SIGTERM)
+    other.communicate(timeout=60)
+    edit(here / "others.yaml", "follow: true, ", "")
+    assert tocsin("publish", "others.yaml", "--producer", "other").exit_code == 0
+    assert tocsin("run", "p.yaml").exit_code == 0
+    producers = json.loads(tocsin("top", "p.yaml", "--json").stdout)["producers"]
+    assert sorted(one["producer"].rpartition("-")[0] for one in producers) == ["other", "p"]
+    assert tocsin("alerts", "ledger", "p.yaml").stdout == LEDGER
+
+
+def test_a_producers_name_is_made_of_letters(here: Path) -> None:
+    found = tocsin("publish", "p.yaml", "--producer", "../x")
+    assert found.exit_code == 2
+    assert "is no name of a producer" in found.stderr
+    assert here.exists()
+
+
+def test_each_producer_has_a_spool_of_its_own(tmp_path: Path) -> None:
+    transport = load(written(tmp_path, "'amqp://h'")).transport
+    assert transport.journal_of("roof") == tmp_path / "p.roof.spool"
+    assert transport.journal_of(None) == tmp_path / "p.spool"
+    assert load(written(tmp_path, "journal")).transport.journal_of("roof") == tmp_path / "p.journal"
+
+
+def test_a_producer_that_is_stopped_says_what_still_waits_for_its_broker(here: Path) -> None:
+    """Nobody listens there: a word that it is there, seven readings, a dead letter and the end stay in the spool."""
+    edit(here / "p.yaml", "rules:", f"broker: 'amqp://127.0.0.1:{free_port()}'\nrules:")
+    command = process("publish", "p.yaml", "--producer", "roof")
+    deadline = time.monotonic() + 60
+    spool = here / "p.roof.spool"
+    while not (spool.exists() and ask(spool, "SELECT count(*) FROM messages WHERE kind = 'end'") == [(1,)]):
+        assert time.monotonic() < deadline, "it does not publish"
+        time.sleep(0.05)
+    command.send_signal(signal.SIGTERM)
+    _, told = command.communicate(timeout=60)
+    assert command.returncode == 143
+    (count,) = ask(spool, "SELECT count(*) FROM messages")[0]
+    assert f"Stopped. {count} messages still wait in the spool p.roof.spool" in told

@@ -113,8 +113,8 @@ class Config:
             devices = devices_in(devices, by, transport.partitions, transport.queue).get(unit, {})
         return Engine(self.rules, Series(devices), staleness=self.staleness, forget_after=self.forget_after)
 
-    def publishing(self) -> Publishing:
-        """What a producer's runner needs, made but not begun."""
+    def publishing(self, producer: str | None = None) -> Publishing:
+        """What the runner of a producer of this name needs, made but not begun; the pipeline's name when unsaid."""
         from tocsin.connectors.journal import Retention
         from tocsin.reading import Series
         from tocsin.rule import partition_labels
@@ -124,14 +124,15 @@ class Config:
 
         series = Series(self.devices)
         return Publishing(
-            name=self.name,
+            name=producer or self.name,
+            pipeline=self.name,
             source=None if self.http else open_source(self.source, self.codec, series),
             listen=self._listens(),
             series=series,
             by=partition_labels(self.rules),
             watermark=Watermark(self.lateness, self.max_future),
             idle_after=self.idle_after,
-            journal=self.transport.journal,
+            journal=self.transport.journal_of(producer),
             retention=Retention(self.transport.retention.age, self.transport.retention.size),
             broker=self.transport.broker(os.environ),
             embedded=self.transport.embedded,

@@ -48,6 +48,12 @@ class Transport:
         """What of its partitions is decided apart."""
         return units_of(self.partitions, partition_labels(rules), self.queue)
 
+    def journal_of(self, producer: str | None) -> Path:
+        """The file of a producer by its name: several share a journal, and each has a spool of its own."""
+        if producer is None or self.embedded:
+            return self.journal
+        return self.journal.with_suffix(f".{producer}{self.journal.suffix}")
+
     def broker(self, environment: Mapping[str, str]) -> Broker:
         """What a connector is made from; SetupError if the address cannot be used."""
         from tocsin.address import Address, parse_address

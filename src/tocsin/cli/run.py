@@ -17,6 +17,7 @@ from tocsin.errors import SetupError
 if TYPE_CHECKING:
     from tocsin.config import Config
     from tocsin.runners.local import Outcome
+    from tocsin.runners.publish import Published, Publishing
     from tocsin.runners.told import Told
     from tocsin.stats import Stats
     from tocsin.stores.memory import MemoryStore
@@ -40,6 +41,10 @@ Log = Annotated[str, typer.Option("--log", metavar="FORM", help="How events are 
 Separate = Annotated[
     bool, typer.Option("--separate", help="Producer and consumer as processes of their own, both looked after.")
 ]
+ProducerName = Annotated[
+    str | None,
+    typer.Option("--producer", metavar="NAME", help="Its name among several producers of one pipeline."),
+]
 Supervised = Annotated[bool, typer.Option("--supervised", hidden=True, help="Started by `run --separate`.")]
 Ledger = Annotated[bool, typer.Option("--ledger", help="Print the ledger instead of the alerts.")]
 
@@ -62,7 +67,9 @@ def run(file: PipelineFile, separate: Separate = False, log: Log = "console") ->
     say(f"See `tocsin alerts list {file}`.")
 
 
-def publish(file: PipelineFile, log: Log = "console", supervised: Supervised = False) -> None:
+def publish(
+    file: PipelineFile, producer: ProducerName = None, log: Log = "console", supervised: Supervised = False
+) -> None:
     """The producer alone: readings from the source to the broker."""
     from tocsin.cli.logs import write_logs
     from tocsin.config import load
@@ -72,7 +79,7 @@ def publish(file: PipelineFile, log: Log = "console", supervised: Supervised = F
     write_logs(log)
     config = load(file)
     told = _told() if supervised else None
-    parts = config.publishing()
+    parts = config.publishing(_name(producer))
     say(f"publishing {file} to {parts.broker}")
     with Stop() as stop:
         published = publish_(parts, stop.asked)
@@ -80,7 +87,7 @@ def publish(file: PipelineFile, log: Log = "console", supervised: Supervised = F
         told.published(published)
     say(f"{config.name}: {several(published.readings, 'reading', 'readings')} published")
     if stop.signal is not None:
-        say("Stopped. What was read is in the journal; the next `publish` goes on from there.")
+        say(f"Stopped. {_kept(parts, published)}; the next `publish` goes on from there.")
         raise typer.Exit(128 + stop.signal)
 
 
@@ -103,6 +110,24 @@ def watch(file: PipelineFile, log: Log = "console", supervised: Supervised = Fal
         stats = watch_(config.consuming, store, stop, bar, told)
     listed = f"see `tocsin dead-letters list {file}`"
     _end(config, Outcome(stats, stop.signal), "Stopped. Everything acknowledged is saved.", listed)
+
+
+def _name(producer: str | None) -> str | None:
+    from tocsin.kinds import PIPELINE
+
+    if producer is not None and not PIPELINE.fullmatch(producer):
+        raise typer.BadParameter(f"'{producer}' is no name of a producer: expected letters, digits and - _ .")
+    return producer
+
+
+def _kept(parts: Publishing, published: Published) -> str:
+    """Where what was read is now, and how much of it has not left."""
+    if parts.embedded:
+        return "What was read is in the journal"
+    if not published.waiting:
+        return "Everything that was read is with the broker"
+    wait = "waits" if published.waiting == 1 else "wait"
+    return f"{several(published.waiting, 'message', 'messages')} still {wait} in the spool {parts.journal}"
 
 
 def _told() -> Told:

@@ -13,7 +13,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,9 +46,13 @@ TIDY = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Publishing:
-    """What a pipeline file says of its producer, made but not begun; all of it is used once."""
+    """What a pipeline file says of its producer, made but not begun; all of it is used once.
+
+    `name` is the producer's, by which its journal knows it.
+    """
 
     name: str
+    pipeline: str
     source: Source | None
     listen: HttpSettings | None
     series: Series
@@ -85,7 +90,7 @@ class Feeder:
         self._beat = self._tidied = time.monotonic()
         self._readings = 0
         self._has_room = True
-        self._events = Events(parts.name, "producer", broker=str(parts.broker))
+        self._events = Events(parts.pipeline, "producer", broker=str(parts.broker))
         if missing := self._publisher.log.missing:
             self._events.warning(
                 "older copy",
@@ -181,11 +186,15 @@ class Feeder:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What a producer has done: how many readings since it began, and its next number in each partition."""
+    """What a producer has done: how many readings since it began, and its next number in each partition.
+
+    `waiting` are the messages in its spool that the broker has not confirmed.
+    """
 
     readings: int
     producer: str
     numbers: Mapping[str, int]
+    waiting: int = 0
 
 
 def publish(parts: Publishing, stopped: Callable[[], bool]) -> Published:
@@ -197,7 +206,7 @@ def publish(parts: Publishing, stopped: Callable[[], bool]) -> Published:
 
     def send() -> None:
         try:
-            Sender(parts.journal, parts.broker, Events(parts.name, "producer"), stopped, fed).run()
+            Sender(parts.journal, parts.broker, Events(parts.pipeline, "producer"), stopped, fed).run()
         except BaseException as error:  # noqa: BLE001  it is raised again where the readings come from
             failed.append(error)
 
@@ -210,4 +219,5 @@ def publish(parts: Publishing, stopped: Callable[[], bool]) -> Published:
         thread.join()
     if failed:
         raise failed[0]
-    return published
+    with closing(Journal(parts.journal)) as spool:
+        return replace(published, waiting=spool.waiting())
