@@ -46,6 +46,18 @@ def test_what_is_no_address_is_said_without_its_secret(text: str) -> None:
         parse_address(text.replace("://", "://u:hidden@") if "@" not in text else text, {})
 
 
+@pytest.mark.parametrize(
+    "secret",
+    ["hid/den", "hid?den", "hid#den", "5/hidden", "5?hidden", "5#hidden", "hid[den", "[hid]den", "hid\u2100den"],
+)
+def test_a_password_with_a_sign_that_ends_it_is_refused_and_not_shown(secret: str) -> None:
+    """`amqp://u:5/hidden@h` would be the host u, at whose port 5 there is a path with the password in it."""
+    with pytest.raises(ValueError, match="write @ as %40, / as %2F") as said:
+        parse_address(f"amqp://u:{secret}@host", {})
+    assert "hid" not in str(said.value)
+    assert said.value.__suppress_context__ or said.value.__context__ is None
+
+
 def test_several_servers_of_one_cluster_stand_with_commas() -> None:
     found = parse_address("kafka://me:a,b@h1:9092,[::1]:9093,h3/x", {})
     assert (found.host, found.port, found.user, found.password) == ("h1", 9092, "me", "a,b")

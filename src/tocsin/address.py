@@ -12,10 +12,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 TLS = ("ca", "cert", "key")
 """The parameters that name files for TLS."""
+NO_ADDRESS = (
+    "this is not an address: expected one as in amqp://host:5672/vhost. In a user, a password and after the servers "
+    "write @ as %40, / as %2F, ? as %3F, # as %23 and % as %25; a port is a number up to 65535"
+)
+"""All that is said of it: what Python's own parser says shows parts of it, and a password may be among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +62,10 @@ def parse_address(text: str, environment: Mapping[str, str], base: Path | None =
         parts = whole._replace(netloc=asks + at + first)
         port = parts.port
         more = tuple(_other(server) for server in others)
-    except ValueError as error:
-        raise ValueError(f"this is not an address: {error}") from None
-    if not parts.scheme or not parts.hostname:
-        raise ValueError("this is not an address: expected one as in amqp://host:5672/vhost")
+    except ValueError:
+        raise ValueError(NO_ADDRESS) from None
+    if not parts.scheme or not parts.hostname or _is_cut(whole):
+        raise ValueError(NO_ADDRESS)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     for name in TLS:
         if name in options and base is not None:
@@ -75,6 +80,11 @@ def parse_address(text: str, environment: Mapping[str, str], base: Path | None =
         options=options,
         more=more,
     )
+
+
+def _is_cut(whole: SplitResult) -> bool:
+    """Whether a sign in a password has ended the servers too early: its rest would be shown as a path."""
+    return "@" not in whole.netloc and "@" in whole.path + whole.query + whole.fragment
 
 
 def _server(host: str, port: int | None) -> str:

@@ -159,13 +159,12 @@ class Watcher:
 
     def _take_one_by_one(self, owned: Owned, messages: Sequence[Message], now: float) -> None:
         """Processes died here before they had saved anything: a step for each message."""
-        log.warning(
-            "processes ended %d times before they had saved anything: taking messages one by one",
-            owned.writer.claim.deaths,
-        )
+        deaths = owned.writer.claim.deaths
+        told = f"processes ended {deaths} times before they had saved anything: taking messages one by one"
+        self._events.warning("searching poison", told, deaths=deaths, partition=owned.unit.name)
         for message in owned.poison.one_by_one(messages):
             if message.kind == Kind.POISON:
-                log.error("a message is set aside, because the process ended each time that it took it")
+                self._events.warning("poison", "a message is set aside: the process ended each time that it took it")
             self._keep([(owned, owned.take([message], now))])
 
     def _look(self, now: float) -> None:
