@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from commands import process, tocsin
+from commands import edit, process, tocsin
+from faults import ask
 from services import free_port
 
 PIPELINE = """\
@@ -65,7 +68,7 @@ def post(port: int, *readings: tuple[str, float], **headers: str) -> int:
         json.dumps(body).encode(),
         {"Content-Type": "application/json", **named},
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 (our own server)
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 (our own server)
         return int(answer.status)
 
 
@@ -109,6 +112,63 @@ def test_a_post_that_is_repeated_counts_once_and_one_from_the_future_is_flagged(
     _, told = running.communicate(timeout=60)
     assert "2 readings in" in told
     assert "0 repeats, 1 future" in told
+
+
+def test_a_post_that_was_durable_but_not_answered_counts_once_when_it_is_repeated(port: int) -> None:
+    """Killed between the commit and the answer, begun again, and asked again with the same key."""
+    killed = subprocess.Popen([sys.executable, Path(__file__).with_name("killed.py"), "run", "p.yaml"])
+    wait_for(lambda: answers(port))
+    with pytest.raises(OSError, match=r"(?i)closed|reset"):
+        post(port, ("2024-01-01T00:00:00Z", 81), Idempotency_Key="one")
+    assert killed.wait(60) == -signal.SIGKILL
+    messages = "SELECT count(*) FROM messages WHERE kind = 'readings'"
+    assert ask(Path("p.journal"), messages) == [(1,)]
+
+    again = process("run", "p.yaml")
+    wait_for(lambda: answers(port))
+    assert post(port, ("2024-01-01T00:00:00Z", 81), Idempotency_Key="one") == 204
+    assert post(port, ("2024-01-01T00:01:00Z", 70), Idempotency_Key="two") == 204
+    wait_for(lambda: len(ledger()) == 2)
+    assert ask(Path("p.journal"), messages) == [(2,)]
+    again.send_signal(signal.SIGTERM)
+    _, told = again.communicate(timeout=60)
+    assert "0 repeats" in told
+    assert ask(Path("p.db"), "SELECT count(*) FROM readings") == [(2,)]
+
+
+def test_influxdbs_client_goes_on_after_a_kill_and_nothing_is_lost_or_counted_twice(port: int) -> None:
+    """Its batches are sent again, by itself, until they are answered, in whatever order."""
+    edit(Path("p.yaml"), "lateness: 0s\nidle_after: 300ms", "lateness: 1h\nidle_after: 1h")
+    running = process("run", "p.yaml")
+    wait_for(lambda: answers(port))
+    api = import_module("influxdb_client.client.write_api")
+    options = api.WriteOptions(
+        batch_size=50,
+        flush_interval=100,
+        retry_interval=200,
+        max_retries=100,
+        max_retry_delay=1_000,
+        max_retry_time=170_000,
+    )
+    failed: list[object] = []
+    with (
+        import_module("influxdb_client").InfluxDBClient(url=f"http://127.0.0.1:{port}", token="t", org="o") as client,  # noqa: S106
+        client.write_api(options, error_callback=lambda *told: failed.append(told)) as write,
+    ):
+        for number in range(1_000):
+            if number == 300:
+                wait_for(lambda: ask(Path("p.journal"), "SELECT 1 FROM messages WHERE kind = 'readings' LIMIT 1"))
+                running.kill()
+                running.communicate()
+            if number == 700:
+                running = process("run", "p.yaml")
+            write.write("b", record=f"temp_c,device=d{number % 10} value={number} {1_700_000_000_000_000_000 + number}")
+    assert failed == []
+    wait_for(lambda: ask(Path("p.db"), "SELECT count(*) FROM readings") == [(1_000,)])
+    assert ask(Path("p.db"), "SELECT count(*), sum(value) FROM readings") == [(1_000, 499_500.0)]
+    running.send_signal(signal.SIGTERM)
+    _, told = running.communicate(timeout=60)
+    assert "0 late" in told
 
 
 def test_there_is_nothing_to_replay_but_what_was_admitted(port: int) -> None:
