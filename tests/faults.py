@@ -107,6 +107,20 @@ def stored(file: Path) -> int:
         return int(connection.execute("SELECT count(*) FROM readings").fetchone()[0])
 
 
+def freeze(process: subprocess.Popen[bytes], file: Path) -> None:
+    """Stop a process where it does not hold the store's lock: as long as it did, nobody could take over."""
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.05)
+        with closing(sqlite3.connect(file.parent / "faulty.db", timeout=1, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError:
+                process.send_signal(signal.SIGCONT)
+                time.sleep(0.1)
+
+
 class Undisturbed:
     """What an undisturbed run gives: the ledger of a replay, and how many readings there are."""
 

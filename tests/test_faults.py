@@ -19,6 +19,7 @@ from faults import (
     carry_under_fault,
     command,
     ended,
+    freeze,
     stored,
     write_pipeline,
 )  # fmt: skip
@@ -35,7 +36,7 @@ def test_producer_and_consumer_killed_over_the_journal(tmp_path: Path, number: i
     assert_as_undisturbed(file, expected)
 
 
-def wait_for(what: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(what: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "it does not come to that"
@@ -84,9 +85,9 @@ def test_a_consumer_that_stands_by_takes_over_when_the_owner_is_killed(second: S
 
 def test_an_owner_that_was_frozen_past_its_lease_is_fenced_off_when_it_wakes(second: Second) -> None:
     file, expected, processes = second
-    processes[0].send_signal(signal.SIGSTOP)
     processes.append(command("watch", file))
     wait_for(lambda: "standing by" in log_of(file, "watch"))
+    freeze(processes[0], file)
     assert command("publish", file).wait() == 0
     wait_for(lambda: stored(file) == expected.readings and ended(file))
     processes[0].send_signal(signal.SIGCONT)

@@ -105,8 +105,10 @@ def test_a_corrupt_database(store: SqlStore, tmp_path: Path) -> None:
 def test_a_database_that_another_program_has_locked(tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "readings.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
+    impatient = open_store(f"sqlite:///{tmp_path}/readings.db?timeout=0.1", "test")
+    assert impatient.alerts() == []
     with pytest.raises(SetupError, match=r"the database is locked.*end that, and run again"):
-        open_store(f"sqlite:///{tmp_path}/readings.db?timeout=0.1", "test")
+        run(parts_of(ROWS), impatient, idle_after=SECOND)
     other.execute("ROLLBACK")
     other.close()
 

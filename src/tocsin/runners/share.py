@@ -31,7 +31,7 @@ class Share:
 
         `owned` are the names of what this process has.
         """
-        members, owners = self._desk.meet()
+        members, owners = self._desk.meet() if len(self._units) > 1 else ([this_process()], self._desk.owners())
         others = {owner.unit: owner for owner in owners if owner.process != this_process() and owner.alive}
         ours = fair(members, Counter(owner.process for owner in others.values()), len(owned), len(self._units))
         free = [unit for unit in self._units if unit.name not in others and unit.name not in owned]

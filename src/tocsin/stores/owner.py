@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,13 +109,29 @@ def _update(connection: Connection, change: str, value: object, claims: Sequence
     return not rows or connection.connection.cursor().executemany(statement, rows).rowcount == len(rows)
 
 
-def meet(connection: Connection) -> list[str]:
-    """Be one of the processes that share the units; returns all that are there now."""
-    known = connection.execute(select(members)).all()
-    gone = [row.process for row in known if not _is_alive(row.process, row.lease)]
-    connection.execute(delete(members).where(members.c.process.in_([*gone, this_process()])))
-    connection.execute(insert(members).values(process=this_process(), lease=time.time_ns() + LEASE))
-    return [this_process(), *(row.process for row in known if row.process not in {*gone, this_process()})]
+def members_of(connection: Connection) -> dict[str, int]:
+    """The processes that share the units, or once did, each with its lease."""
+    return {row.process: row.lease for row in connection.execute(select(members))}
+
+
+def is_due(known: Mapping[str, int]) -> bool:
+    """Whether this process has to tell the others that it is there."""
+    return known.get(this_process(), 0) < time.time_ns() + LEASE - RENEW * 10**9
+
+
+def meet(connection: Connection) -> dict[str, int]:
+    """Be one of the processes that share the units; returns all that there are, and forgets those that are gone."""
+    known = {process: lease for process, lease in members_of(connection).items() if _is_alive(process, lease)}
+    known[this_process()] = time.time_ns() + LEASE
+    connection.execute(delete(members))
+    connection.execute(insert(members), [{"process": process, "lease": lease} for process, lease in known.items()])
+    return known
+
+
+def alive(known: Mapping[str, int]) -> list[str]:
+    """Those of the members that are there, this process first."""
+    others = [process for process, lease in known.items() if process != this_process() and _is_alive(process, lease)]
+    return [this_process(), *others]
 
 
 def leave(connection: Connection) -> None:

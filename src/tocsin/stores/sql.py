@@ -40,7 +40,7 @@ from tocsin.stores.tables import (
 if TYPE_CHECKING:
     from tocsin.moves import RuleMoves
     from tocsin.reading import Batch, Series
-    from tocsin.stores.writer import Desk, Writer
+    from tocsin.stores.writer import Desk, Wait, Writer
 
 NEVER_FIRED = ("pending", "inactive")
 
@@ -78,11 +78,11 @@ class SqlStore:
         with sqlite.explained(url, SetupError):
             self._claim(create)
 
-    def desk(self) -> Desk:
-        """The place through which one process's run saves."""
+    def desk(self, wait: Wait | None = None) -> Desk:
+        """The place through which one process's run saves; `wait` says how long it waits for another's lock."""
         from tocsin.stores.writer import Desk
 
-        return Desk(self.url, sqlite.immediate(self._engine), self.pipeline)
+        return Desk(self.url, self._engine, self.pipeline, wait)
 
     def writer(self, series: Series) -> Writer:
         """The part that a run saves through which decides everything in one engine, over its dictionary of series."""
@@ -207,16 +207,17 @@ class SqlStore:
             yield connection
 
     def _claim(self, create: bool) -> None:
-        """Make the tables in an empty database; refuse one that is another pipeline's or another program's."""
-        with sqlite.immediate(self._engine).begin() if create else self._engine.begin() as connection:
-            found = set(sqlalchemy.inspect(connection).get_table_names())
-            if create and not found:
-                metadata.create_all(connection)
-                sqlite.create_views(connection)
-                connection.execute(
-                    insert(about), [{"name": "tables", "value": VERSION}, {"name": "pipeline", "value": self.pipeline}]
-                )
-            elif about.name not in found:
+        """Make the tables in an empty database; refuse one that is another pipeline's or another program's.
+
+        Whoever finds them there needs no lock.
+        """
+        if create and not self._tables():
+            with sqlite.immediate(self._engine).begin() as connection:
+                if not sqlalchemy.inspect(connection).get_table_names():
+                    self._make(connection)
+        found = self._tables()
+        with self._engine.begin() as connection:
+            if about.name not in found:
                 raise SetupError(
                     f"store '{self.url}': the database has tables that are not Tocsin's "
                     f"({', '.join(sorted(found)[:3])}): name a file of its own in `store:`"
@@ -224,6 +225,16 @@ class SqlStore:
                     else f"store '{self.url}': the database is empty: `tocsin run` or `tocsin replay` fills it"
                 )
             self._recognise({row.name: row.value for row in connection.execute(select(about))})
+
+    def _tables(self) -> set[str]:
+        with self._engine.begin() as connection:
+            return set(sqlalchemy.inspect(connection).get_table_names())
+
+    def _make(self, connection: Connection) -> None:
+        metadata.create_all(connection)
+        sqlite.create_views(connection)
+        words = [{"name": "tables", "value": VERSION}, {"name": "pipeline", "value": self.pipeline}]
+        connection.execute(insert(about), words)
 
     def _recognise(self, words: dict[str, str]) -> None:
         if words.get("tables") != VERSION:

@@ -23,7 +23,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from tocsin.errors import SetupError, TocsinError
+from tocsin.errors import SetupError, StoreError, TocsinError
 from tocsin.sqlite import explain, use_wal
 
 PRAGMAS = ("synchronous = FULL", "cache_size = -65536")
@@ -95,6 +95,14 @@ def explained(url: str, kind: type[TocsinError]) -> Iterator[None]:
         if ours is None:
             raise
         raise ours from error
+
+
+def is_locked(url: str, error: DBAPIError) -> TocsinError | None:
+    """What to tell if another process holds the lock; None if that is not what this error says."""
+    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+    return (
+        explain(f"store '{url}'", error.orig, StoreError, OTHER) if code == sqlite3.SQLITE_BUSY and error.orig else None
+    )
 
 
 def create_views(connection: sqlalchemy.Connection) -> None:

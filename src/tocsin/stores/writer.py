@@ -16,11 +16,13 @@ are of no more use, as the engines are: both have moved on.  A new run goes on f
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy.engine import RootTransaction
+from sqlalchemy.exc import OperationalError
 
 from tocsin.alert import Alert
 from tocsin.errors import SetupError, StoreError, TakenOver, TocsinError
@@ -42,16 +44,25 @@ ORIGIN = """INSERT OR REPLACE INTO origins (partition, producer, next, mark, new
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
 
 
-class Desk:
-    """One process's place at the database, shared by the writers of all the units that it owns."""
+Wait = Callable[[TocsinError], bool]
+"""Called when another process has held the database's lock for some seconds; says whether to wait on."""
 
-    def __init__(self, url: str, engine: Engine, pipeline: str) -> None:
+
+class Desk:
+    """One process's place at the database, shared by the writers of all the units that it owns.
+
+    It looks without a lock.  For what is to be written it waits for the lock as long as `wait` says; nothing was
+    done by then, so nothing is undone.
+    """
+
+    def __init__(self, url: str, engine: Engine, pipeline: str, wait: Wait | None = None) -> None:
         self.url = url
         self._pipeline = pipeline
+        self._wait = wait
         self._writers: dict[int, Writer] = {}
         self._renewed = 0.0
         with sqlite.explained(url, SetupError):
-            self._connection = engine.connect()
+            self._connection, self._looking = sqlite.immediate(engine).connect(), engine.connect()
 
     def writer(self, dictionary: Series, unit: str = "", *, politely: bool = False) -> Writer:
         """The part that saves one unit's steps, over that unit's dictionary of series.
@@ -62,23 +73,27 @@ class Desk:
 
     def owners(self) -> list[owner.Owner]:
         """Who owns each unit now, or owned it last."""
-        with self.transaction(SetupError) as connection:
+        with self.looking() as connection:
             return owner.owners_of(connection)
 
     def meet(self) -> tuple[list[str], list[owner.Owner]]:
         """Be one of those who share the units: (all of these, who owns each unit)."""
-        with self.transaction(StoreError) as connection:
-            return owner.meet(connection), owner.owners_of(connection)
+        with self.looking() as connection:
+            known, owners = owner.members_of(connection), owner.owners_of(connection)
+        if owner.is_due(known):
+            with self.transaction(StoreError) as connection:
+                known, owners = owner.meet(connection), owner.owners_of(connection)
+        return owner.alive(known), owners
 
     def checkpoints(self) -> dict[str, Checkpoint]:
         """How far each unit has come."""
         query = select(units.c.name, checkpoints).join(units, units.c.number == checkpoints.c.unit)
-        with self.transaction(SetupError) as connection:
+        with self.looking() as connection:
             return {name: checkpoint_of(row) for name, *row in connection.execute(query)}
 
     def origins(self) -> list[Origin]:
         """Every producer that is known, in every partition, as it was saved last."""
-        with self.transaction(SetupError) as connection:
+        with self.looking() as connection:
             return [origin_of(row) for row in connection.execute(select(origins))]
 
     def save(self, steps: Sequence[tuple[Writer, Step]]) -> list[int]:
@@ -113,6 +128,7 @@ class Desk:
         self._release(list(self._writers.values()) if in_order else [], leave=True)
         self._writers.clear()
         self._connection.close()
+        self._looking.close()
 
     def claimed(self, connection: Connection, writer: Writer) -> owner.Claim:
         """What it takes to own the unit of a writer."""
@@ -126,8 +142,23 @@ class Desk:
     @contextmanager
     def transaction(self, kind: type[TocsinError]) -> Iterator[Connection]:
         """A transaction that holds the lock from its beginning; what SQLite says becomes an error of this kind."""
-        with sqlite.explained(self.url, kind), self._connection.begin():
+        with sqlite.explained(self.url, kind), self._locked():
             yield self._connection
+
+    @contextmanager
+    def looking(self) -> Iterator[Connection]:
+        """A transaction that only looks, whoever holds the lock."""
+        with sqlite.explained(self.url, SetupError), self._looking.begin():
+            yield self._looking
+
+    def _locked(self) -> RootTransaction:
+        while True:
+            try:
+                return self._connection.begin()
+            except OperationalError as error:
+                locked = sqlite.is_locked(self.url, error)
+                if locked is None or self._wait is None or not self._wait(locked):
+                    raise
 
     def _release(self, writers: Sequence[Writer], *, leave: bool = False) -> None:
         with suppress(TocsinError), self.transaction(StoreError) as connection:
@@ -195,7 +226,7 @@ class Writer:
 
     def readings(self, since: int = LONG_AGO) -> Batch:
         """Accepted readings: of each series those from `since` on, and the newest before."""
-        with self._desk.transaction(SetupError) as connection:
+        with self._desk.looking() as connection:
             found = sqlite.read_readings(connection, since, *span_of(self.claim.number))
         return self._series.batch(found["series"], found["time"], found["value"])
 
