@@ -67,12 +67,13 @@ def into_journal(file: Path) -> Publish:
     from tocsin.config import load
     from tocsin.connectors.journal import Journal
     from tocsin.message import JSON, Message
+    from tocsin.runners.events import Events
     from tocsin.runners.send import Sender
 
     parts = load(file).publishing()
     log = Journal(parts.journal).producer(parts.name)
     if not parts.embedded:
-        sender = Sender(parts.journal, parts.broker, lambda: False, threading.Event())
+        sender = Sender(parts.journal, parts.broker, Events(parts.name, "producer"), lambda: False, threading.Event())
         threading.Thread(target=sender.run, daemon=True).start()
 
     def publish(rows: Sequence[Row], each: int) -> None:
