@@ -321,9 +321,9 @@ def test_a_virtual_host_that_is_not_there_is_named(server: RabbitMQ) -> None:
     ("options", "said"),
     [
         ("?prefech=3", "there is no option 'prefech'. Did you mean 'prefetch'?"),
-        ("?prefetch=many", "prefetch is 'many', expected a whole number from 1 to 65535"),
-        ("?heartbeat=0", "heartbeat is '0', expected a whole number"),
-        ("?queue_type=quorums", "there is no queue_type 'quorums'. Did you mean 'quorum'?"),
+        ("?prefetch=many", "?prefetch=many: expected a whole number from 1 to 65535"),
+        ("?heartbeat=0", "?heartbeat=0: expected a whole number"),
+        ("?queue_type=quorums", "?queue_type=quorums: expected quorum or classic. Did you mean 'quorum'?"),
     ],
 )
 def test_an_option_that_cannot_be_is_said(server: RabbitMQ, options: str, said: str) -> None:
@@ -367,7 +367,7 @@ def test_what_is_wrong_with_tls_is_said_before_anything_is_sent(server: RabbitMQ
         over_tls(server, f"?ca={server.ca}").replace(
             str(server.tls_port), str(server.port)
         ): "there is no TLS at this port",
-        f"{server.url}?ca={server.ca}": "ca is for amqps://",
+        f"{server.url}?ca={server.ca}": "?ca= is for TLS, which amqp:// does without",
     }
     for url, said in cases.items():
         with pytest.raises((SetupError, NotConnected)) as raised:

@@ -457,9 +457,9 @@ def test_settings_stand_in_the_address(tmp_path: Path) -> None:
     [
         (
             "tokenfile=x",
-            "there is no option 'tokenfile': expected token_file, max_bytes, device. Did you mean 'token_file'?",
+            "there is no option 'tokenfile'. Did you mean 'token_file'? Expected one of token_file, max_bytes, device",
         ),
-        ("max_bytes=10MB", "max_bytes '10MB' is not a number of bytes"),
+        ("max_bytes=10MB", "?max_bytes=10MB: expected a whole number"),
         ("token_file=none", "none: the token cannot be read"),
         ("token_file=empty", "empty: is empty: expected a token"),
     ],

@@ -182,6 +182,14 @@ def test_there_is_nothing_to_replay_but_what_was_admitted(port: int) -> None:
     ("source", "mistake"),
     [
         ("{}", "expected `file:` or `http:`"),
+        (
+            "{http: 'http://0.0.0.0:8086'}",
+            "p.yaml:2:17: `source.http`: http://0.0.0.0:8086: anyone who reaches this address",
+        ),
+        ("{http: 'http://0.0.0.0'}", "set a token with `?token_file=FILE`, or listen on 127.0.0.1"),
+        ("{http: 'http://127.0.0.1?tokenfile=x'}", "there is no option 'tokenfile'. Did you mean 'token_file'?"),
+        ("{http: 'ftp://127.0.0.1'}", "'ftp' is not listened for: expected http"),
+        ("{http: '127.0.0.1:8086'}", "`source.http`: this is not an address"),
         ("{http: 'http://127.0.0.1:1', file: a.csv}", "`source.file`: posted readings say themselves what they are"),
     ],
 )

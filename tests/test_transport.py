@@ -61,6 +61,19 @@ def test_partitions_are_numbered(tmp_path: Path) -> None:
         ("{url: 'amqp://h', queue: '{site}'}", "there is no 'site' to put in: expected device"),
         ("{url: 'amqp://h', queue: '{device'}", "'{device' is no template"),
         ("{url: journal, retention: {size: 10}}", "expected a size with its unit, as in 500MB or 10GB, not 10"),
+        (
+            "'amqp://u:secret@h?prefech=3'",
+            "`broker.url`: amqp://h: there is no option 'prefech'. Did you mean 'prefetch'?",
+        ),
+        ("{url: 'amqp://h?prefetch=many'}", "?prefetch=many: expected a whole number from 1 to 65535"),
+        ("'kafka://h?mechanism=PLANE'", "expected PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512. Did you mean 'PLAIN'?"),
+        ("'kafka://h?ca=ca.pem'", "?ca= is for TLS, which kafka:// does without: write kafkas://"),
+        ("'mqtt://h?version=4'", "?version=4: expected 5 or 3.1.1"),
+        ("'pubsub://project?orderin=true'", "there is no option 'orderin'. Did you mean 'ordering'?"),
+        ("'amqp://u:secret@h:99999'", "`broker.url`: this is not an address"),
+        ("{url: 'amqp://h', partitions: 0}", "`broker.partitions`: expected 1 or more, not 0"),
+        ("{url: 'amqp://h', partitions: 10001}", "`broker.partitions`: expected 10,000 or less, not 10001"),
+        ("{url: 'amqp://h', partitions: some}", "`broker.partitions`: expected a whole number, not 'some'"),
         ("{url: journal, zzz: 3}", "there is no key 'zzz' here. Expected one of url, name"),
     ],
 )
@@ -69,6 +82,7 @@ def test_what_does_not_fit_is_told(tmp_path: Path, broker: str, mistake: str) ->
     assert found.exit_code == 78
     assert mistake in found.stderr
     assert "secret" not in found.stderr
+    assert found.stderr.startswith(f"{tmp_path}/p.yaml:1:")
 
 
 def test_a_broker_that_is_not_there_to_connect_to_is_no_mistake_of_the_file(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tocsin.inputs import codec_settings, devices_given, devices_in, is_one_sour
 from tocsin.instant import SECOND
 from tocsin.rule import Rule, parse_rules, read_rules
 from tocsin.shape import File, Source, fill, is_text
-from tocsin.transport import Transport, transport_of
+from tocsin.transport import Transport, check_listening, transport_of
 from tocsin.words import bad_limits, unknown_words, useless_limits
 
 if TYPE_CHECKING:
@@ -255,6 +255,8 @@ def _assemble(path: Path, file: File, rules: Mapping[int, Rule], document: Docum
     one = is_one_source(file.source, document)
     posted = file.source.http is not None
     codec = codec_settings(file.source, document) if one and not posted else None
+    if file.source.http is not None:
+        check_listening(file.source.http, base, document)
     devices = _devices(file, base, document)
     store = _store(file, base, document)
     if devices is None or (codec is None and not (one and posted)):

@@ -256,11 +256,15 @@ def _expected(error: ErrorDetails) -> str:
         return f"expected {known}, not {name_of(value)}.{did_you_mean(str(value), known.split())}"
     if kind in {"too_short", "string_too_short"}:
         return "is empty: expected at least one"
+    if kind in {"greater_than_equal", "less_than_equal"}:
+        bound = f"{context['ge']} or more" if "ge" in context else f"{context['le']:,} or less"
+        return f"expected {bound}, not {name_of(value)}"
     return f"expected {_KINDS.get(kind, error['msg'])}, not {name_of(value)}"
 
 
 _KINDS = {
     "string_type": "a text",
+    "int_type": "a whole number",
     "bool_type": "true or false",
     "dict_type": "a mapping (key: value)",
     "model_type": "a mapping (key: value)",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tocsin.connectors import PARTITIONED
 from tocsin.document import Document
-from tocsin.errors import ConfigError
+from tocsin.errors import ConfigError, SetupError
 from tocsin.rule import Rule, partition_labels
 from tocsin.shape import Broker as BrokerShape
 from tocsin.shape import Retention
@@ -58,7 +58,6 @@ class Transport:
         """What a connector is made from; SetupError if the address cannot be used."""
         from tocsin.address import Address, parse_address
         from tocsin.connectors import Broker
-        from tocsin.errors import SetupError
 
         try:
             address = (
@@ -78,6 +77,7 @@ def transport_of(
     shape = BrokerShape.model_validate("journal") if broker is None else broker
     scheme = shape.url.partition("://")[0].removesuffix("s")
     try:
+        _check_address(shape.url, base)
         partitions = tuple(_queues(shape, scheme, devices) if shape.queue else _numbered(shape, scheme))
         name = _filled(shape.name, {"pipeline": pipeline}, "name")
     except _Mistake as mistake:
@@ -96,6 +96,32 @@ def transport_of(
         base=base,
         group=pipeline,
     )
+
+
+def check_listening(url: str, base: Path, document: Document) -> None:
+    """See that a server can listen at an address for readings that are posted, and that not everybody may post."""
+    from tocsin.address import parse_address
+    from tocsin.connectors._options import check_listening, check_options
+
+    try:
+        address = parse_address(url, {}, base)
+        check_listening(address)
+        check_options(address)
+    except (ValueError, SetupError) as error:
+        document.errors.append(ConfigError(f"`source.http`: {error}", document.place(("source", "http"))))
+
+
+def _check_address(url: str, base: Path) -> None:
+    """What can be told of an address offline, without any secret."""
+    from tocsin.address import parse_address
+    from tocsin.connectors._options import check_options
+
+    if url == "journal":
+        return
+    try:
+        check_options(parse_address(url, {}, base))
+    except (ValueError, SetupError) as error:
+        raise _Mistake(str(error), "url") from None
 
 
 class _Mistake(Exception):

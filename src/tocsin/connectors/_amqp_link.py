@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from tocsin.address import TLS, Address
 from tocsin.connectors._amqp_errors import explained
-from tocsin.errors import NotConnected, SetupError, TocsinError, did_you_mean
+from tocsin.connectors._options import check_options
+from tocsin.errors import NotConnected, SetupError, TocsinError
 
 if TYPE_CHECKING:
     from pika.channel import Channel
 
 PORTS = {"amqp": 5672, "amqps": 5671}
-OPTIONS = {"prefetch", "queue_type", "heartbeat", *TLS}
-"""What may stand behind the `?` of an address."""
 HEARTBEAT = 30
 """Seconds; RabbitMQ's own 60 leaves a connection that was cut silently unnoticed for two minutes."""
 OPENING = 10.0
@@ -144,12 +143,10 @@ class Link:
             self.fail(fault)
 
 
-def number(address: Address, name: str, default: int, most: int = 65_535) -> int:
-    """An option of the address that is a whole number, from 1."""
-    text = address.options.get(name, str(default))
-    if not text.isdecimal() or not 1 <= int(text) <= most:
-        raise SetupError(f"{address}: {name} is '{text}', expected a whole number from 1 to {most}")
-    return int(text)
+def number(address: Address, name: str, default: int) -> int:
+    """An option of the address that is a whole number."""
+    check_options(address)
+    return int(address.options.get(name, default))
 
 
 def _end(connection: Any, loop: Any) -> None:
@@ -173,14 +170,7 @@ def _turn(loop: Any, connection: Any, timeout: float) -> None:
 
 def _parameters(address: Address) -> Any:
     pika = _library()
-    for name in address.options:
-        if name not in OPTIONS:
-            raise SetupError(
-                f"{address}: there is no option '{name}'.{did_you_mean(name, OPTIONS)} There are {', '.join(sorted(OPTIONS))}"
-            )
-    for name in TLS if address.scheme == "amqp" else ():
-        if name in address.options:
-            raise SetupError(f"{address}: {name} is for amqps://, expected nothing of TLS with amqp://")
+    check_options(address)
     nobody = not address.user and not address.password
     return pika.ConnectionParameters(
         host=address.host,

@@ -15,9 +15,6 @@ from typing import Any
 
 from tocsin.connectors import Broker
 from tocsin.connectors._amqp_link import Link
-from tocsin.errors import SetupError, did_you_mean
-
-TYPES = ("quorum", "classic")
 
 
 def queue_of(broker: Broker, partition: str) -> str:
@@ -27,11 +24,7 @@ def queue_of(broker: Broker, partition: str) -> str:
 
 def prepare(link: Link, broker: Broker) -> None:
     """See to it that the queues are there; one that is not as it should be is a SetupError that says in what."""
-    kind = broker.address.options.get("queue_type", TYPES[0])
-    if kind not in TYPES:
-        raise SetupError(
-            f"{broker.address}: there is no queue_type '{kind}'.{did_you_mean(kind, TYPES)} There are quorum and classic"
-        )
+    kind = broker.address.options.get("queue_type", "quorum")
     queues = [queue_of(broker, partition) for partition in broker.partitions]
     if broker.create:
         _declare(link, f"{broker.name}.dead", kind, queues)

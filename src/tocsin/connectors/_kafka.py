@@ -19,12 +19,11 @@ from confluent_kafka.cimpl import NewTopic
 
 from tocsin.address import TLS
 from tocsin.connectors import Broker
-from tocsin.errors import NotConnected, RetryLater, RunError, SetupError, TocsinError, did_you_mean
+from tocsin.connectors._options import check_options
+from tocsin.errors import NotConnected, RetryLater, RunError, SetupError, TocsinError
 
 T = TypeVar("T")
 
-MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
-OPTIONS = (*TLS, "mechanism", "replication")
 PATIENCE = 10.0
 """Seconds that a broker may take for one answer; a broker that is not there is noticed long before."""
 _STEP = 0.05
@@ -61,7 +60,7 @@ def settings(broker: Broker) -> dict[str, Any]:
     secure = address.scheme == "kafkas"
     if broker.queue is not None:
         raise SetupError(f"{address}: `queue` is for AMQP: Kafka has one topic with partitions, named by `name`")
-    _check_options(broker, secure)
+    _check_options(broker)
     made = {
         "bootstrap.servers": ",".join(address.servers),
         "security.protocol": ("SASL_" if address.user else "") + ("SSL" if secure else "PLAINTEXT"),
@@ -75,16 +74,9 @@ def settings(broker: Broker) -> dict[str, Any]:
     return made | {place: file for place, name in zip(places, TLS, strict=True) if (file := address.tls_file(name))}
 
 
-def _check_options(broker: Broker, secure: bool) -> None:
+def _check_options(broker: Broker) -> None:
     address = broker.address
-    for name in address.options:
-        if name not in OPTIONS:
-            raise SetupError(f"{address}: there is no parameter '{name}'.{did_you_mean(name, OPTIONS)}")
-        if name in TLS and not secure:
-            raise SetupError(f"{address}: ?{name}= is for TLS, which kafka:// does without: write kafkas://")
-    mechanism = address.options.get("mechanism", "PLAIN")
-    if mechanism not in MECHANISMS:
-        raise SetupError(f"{address}: ?mechanism={mechanism} is not known: expected one of {', '.join(MECHANISMS)}")
+    check_options(address)
     if "mechanism" in address.options and not address.user:
         raise SetupError(
             f"{address}: ?mechanism= needs a user: write kafka://user:password@host, or set the environment"
@@ -198,10 +190,7 @@ class Topic:
         return found
 
     def _replication(self) -> int:
-        text = self._broker.address.options.get("replication", "1")
-        if not text.isdecimal() or int(text) < 1:
-            raise SetupError(f"{self._broker.address}: ?replication={text} is no number of copies: write 1, 2 or 3")
-        return int(text)
+        return int(self._broker.address.options.get("replication", 1))
 
     def _answer(self, asked: Future[T]) -> T:
         """What was asked for; a fault that is told meanwhile is raised at once."""

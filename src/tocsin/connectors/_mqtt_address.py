@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tocsin.address import TLS, Address
-from tocsin.errors import NotConnected, SetupError, TocsinError, did_you_mean
+from tocsin.connectors._options import check_options
+from tocsin.errors import NotConnected, SetupError, TocsinError
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,29 +26,13 @@ class Settings:
     keepalive: int = 20
 
 
-_LIMITS = {"inflight": 65_535, "expiry": 2**32 - 1, "keepalive": 65_535}
-
-
 def settings_of(address: Address) -> Settings:
     """The parameters of an address; SetupError says which one is wrong."""
-    found: dict[str, Any] = {}
-    for name, text in address.options.items():
-        if name == "version" and text in ("5", "3.1.1"):
-            found[name] = text
-        elif name in _LIMITS and text.isdecimal() and 0 < int(text) <= _LIMITS[name]:
-            found[name] = int(text)
-        elif name not in TLS:
-            raise SetupError(f"{address}: ?{name}={text}: {_expected(name)}")
+    check_options(address)
+    found: dict[str, Any] = {
+        name: text if name == "version" else int(text) for name, text in address.options.items() if name not in TLS
+    }
     return Settings(**found)
-
-
-def _expected(name: str) -> str:
-    if name == "version":
-        return "expected 5 or 3.1.1"
-    if name in _LIMITS:
-        return f"expected a whole number from 1 to {_LIMITS[name]}"
-    known = ["version", *_LIMITS, *TLS]
-    return f"there is no such parameter; expected one of {', '.join(known)}.{did_you_mean(name, known)}"
 
 
 def port_of(address: Address) -> int:

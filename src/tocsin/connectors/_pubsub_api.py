@@ -13,7 +13,8 @@ from typing import Any
 
 from tocsin.address import Address
 from tocsin.connectors import Broker
-from tocsin.errors import NotConnected, RetryLater, SetupError, TocsinError, did_you_mean
+from tocsin.connectors._options import check_options
+from tocsin.errors import NotConnected, RetryLater, SetupError, TocsinError
 
 REQUEST = 5.0
 """Seconds that the service may take to answer."""
@@ -47,22 +48,9 @@ class Settings:
 
 def settings_of(address: Address) -> Settings:
     """The parameters of an address; SetupError says which one is wrong."""
-    found: dict[str, Any] = {}
-    for name, text in address.options.items():
-        if name == "ordering" and text in ("true", "false"):
-            found[name] = text == "true"
-        # The service refuses less than ten seconds; Google's in-memory server does not.
-        elif name == "deadline" and text.isdecimal() and 0 < int(text) <= 600:
-            found[name] = int(text)
-        else:
-            raise SetupError(f"{address}: ?{name}={text}: {_expected(name)}")
-    return Settings(**found)
-
-
-def _expected(name: str) -> str:
-    known = {"ordering": "expected true or false", "deadline": "expected seconds, from 10 to 600"}
-    missing = f"there is no such parameter; expected {' or '.join(known)}.{did_you_mean(name, known)}"
-    return known.get(name, missing)
+    check_options(address)
+    told = address.options
+    return Settings(told.get("ordering") == "true", int(told.get("deadline", 60)))
 
 
 def library(address: Address) -> Any:

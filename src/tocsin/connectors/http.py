@@ -16,7 +16,6 @@ while it works on others are its next ones, all together.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import socket
 import threading
@@ -29,7 +28,8 @@ import uvicorn
 from tocsin.address import Address
 from tocsin.connectors._http_app import App, Bad, Post, Receive, Taken
 from tocsin.connectors._http_protocol import protocol
-from tocsin.errors import SetupError, did_you_mean
+from tocsin.connectors._options import check_options, is_here, unguarded
+from tocsin.errors import SetupError
 
 __all__ = ["Bad", "HttpSettings", "Post", "Receive", "Server", "Taken", "settings_of"]
 
@@ -39,7 +39,6 @@ MAX_BYTES = 10_000_000
 """Some 100,000 readings in JSON."""
 CONNECTIONS = 500
 """So many at once; the next ones are told to come again. Half of what a process may usually have open."""
-OPTIONS = ("token_file", "max_bytes", "device")
 
 _HEAD_PATIENCE = 10.0
 _STOP_PATIENCE = 5
@@ -63,18 +62,11 @@ class HttpSettings:
 
 def settings_of(address: Address, base: Path = Path()) -> HttpSettings:
     """The settings in an address such as `http://0.0.0.0:8086?token_file=token`; SetupError says what is wrong."""
+    check_options(address)
     options = address.options
-    for name in options:
-        if name not in OPTIONS:
-            raise SetupError(
-                f"{address}: there is no option '{name}': expected {', '.join(OPTIONS)}.{did_you_mean(name, OPTIONS)}"
-            )
-    size = options.get("max_bytes", str(MAX_BYTES))
-    if not size.isdecimal() or int(size) == 0:
-        raise SetupError(f"{address}: max_bytes '{size}' is not a number of bytes: expected one as in 10000000")
     token = _token(base / options["token_file"]) if "token_file" in options else ""
     port = PORT if address.port is None else address.port
-    return HttpSettings(address.host, port, token, int(size), options.get("device"))
+    return HttpSettings(address.host, port, token, int(options.get("max_bytes", MAX_BYTES)), options.get("device"))
 
 
 class Server:
@@ -96,11 +88,8 @@ class Server:
     def open(self) -> None:
         """Listen; raises SetupError if that is not possible, or not safe."""
         settings = self._settings
-        if not settings.token and not _is_here(settings.host):
-            raise SetupError(
-                f"http://{settings.host}:{settings.port}: anyone who reaches this address could post readings: "
-                "set a token with `?token_file=FILE`, or listen on 127.0.0.1"
-            )
+        if not settings.token and not is_here(settings.host):
+            raise SetupError(unguarded(settings.host, settings.port))
         listening = _listen(settings)
         self.port = listening.getsockname()[1]
         worker = ThreadPoolExecutor(1, "tocsin-http-worker")
@@ -177,14 +166,6 @@ def _listen(settings: HttpSettings) -> socket.socket:
             f"{where}: cannot listen here: {fault.strerror}: stop the program that does, or choose another port"
         ) from fault
     return listening
-
-
-def _is_here(host: str) -> bool:
-    """Whether only programs on this machine reach the address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _token(file: Path) -> str:
