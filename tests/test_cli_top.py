@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
-from commands import edit, tocsin
+from commands import edit, process, tocsin
+from faults import ask
+from services import free_port
 
 
 def test_it_tells_the_producers_and_what_waits(here: Path) -> None:
@@ -38,3 +41,38 @@ def test_it_is_readable(here: Path) -> None:
     assert "newest reading 2024-01-01T00:06:00Z" in told
     assert "1 open alerts; 1 dead letters" in told
     assert here.exists()
+
+
+def test_beside_a_producer_alone_it_tells_what_was_published(here: Path) -> None:
+    """Words that it is there and when its source began, seven readings, a dead letter, and the end; nothing was decided."""
+    edit(here / "p.yaml", "rules:", "broker: journal\nrules:")
+    assert tocsin("publish", "p.yaml").exit_code == 0
+    told = json.loads(tocsin("top", "p.yaml", "--json").stdout)
+    (sent,) = told["published"]
+    assert (sent["messages"], sent["ended"], sent["waiting"]) == (5, True, None)
+    assert (told["waiting"], told["waiting_at_broker"]) == (5, {"0": 5})
+    assert (told["watermark"], told["alerts"], told["producers"]) == (None, None, [])
+    assert "no store yet" in tocsin("top", "p.yaml").stdout
+
+
+def test_where_nothing_has_begun_it_says_so(here: Path) -> None:
+    found = tocsin("top", "p.yaml")
+    assert found.exit_code == 78
+    assert "there is neither a store nor a journal yet" in found.stderr
+    assert here.exists()
+
+
+def test_a_broker_that_does_not_answer_is_told_beside_what_waits_in_the_spool(here: Path) -> None:
+    edit(here / "p.yaml", "rules:", f"broker: 'amqp://127.0.0.1:{free_port()}'\nrules:")
+    command = process("publish", "p.yaml")
+    deadline = time.monotonic() + 60
+    while not ((here / "p.spool").exists() and ask(here / "p.spool", "SELECT 1 FROM messages WHERE kind = 'end'")):
+        assert time.monotonic() < deadline, "it does not publish"
+        time.sleep(0.05)
+    try:
+        told = json.loads(tocsin("top", "p.yaml", "--json").stdout)
+    finally:
+        command.kill()
+        command.communicate()
+    assert (told["waiting"], told["published"][0]["waiting"], told["waiting_at_broker"]) == (5, 5, None)
+    assert "nobody listens there" in told["broker_error"]

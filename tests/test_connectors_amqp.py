@@ -24,6 +24,7 @@ from services.toxiproxy import Proxy, Toxiproxy
 from tocsin.address import parse_address
 from tocsin.connectors import Broker, open_sink, open_source
 from tocsin.connectors import Source as AnySource
+from tocsin.connectors import waiting as waiting_at
 from tocsin.connectors.amqp import Sink, Source, _Confirms
 from tocsin.errors import NotConnected, RetryLater, SetupError, TocsinError
 from tocsin.message import Message
@@ -94,6 +95,17 @@ class TestContract(BrokerContract):
 def test_a_queue_has_the_name_of_its_partition(server: RabbitMQ, client: pika.BlockingConnection) -> None:
     publish(broker_at(server.url, "smoke", ("0", "1")), [*numbered(2), *numbered(3, "1")])
     assert (waiting(client, "smoke.0"), waiting(client, "smoke.1"), waiting(client, "smoke.dead")) == (2, 3, 0)
+
+
+def test_what_waits_is_told_without_taking_it(server: RabbitMQ) -> None:
+    broker = broker_at(server.url, partitions=("0", "1"))
+    publish(broker, [*numbered(2), *numbered(3, "1")])
+    assert waiting_at(broker, {}) == {"0": 2, "1": 3}
+    with Reader(broker) as reader:
+        reader.ack(reader.take(5))
+    assert waiting_at(broker, {}) == {"0": 0, "1": 0}
+    with pytest.raises(SetupError, match="there is no queue"):
+        waiting_at(broker_at(server.url), {})
 
 
 def test_with_a_template_the_partitions_are_the_queues(server: RabbitMQ, client: pika.BlockingConnection) -> None:

@@ -18,9 +18,9 @@ from confluent_kafka import Producer, TopicPartition
 from services import free_port, or_skip
 from services.kafka import Kafka
 from tocsin.address import parse_address
-from tocsin.connectors import Broker, kafka, open_sink, open_source
+from tocsin.connectors import Broker, kafka, open_sink, open_source, waiting
 from tocsin.connectors.kafka import Sink, Source
-from tocsin.errors import NotConnected, RetryLater, RunError, SetupError
+from tocsin.errors import NotConnected, RetryLater, RunError, SetupError, TocsinError
 from tocsin.message import JSON, Kind, Message
 
 pytestmark = pytest.mark.xdist_group("kafka")
@@ -152,6 +152,18 @@ def test_a_poll_gives_no_more_than_asked_and_waits_no_longer_than_for_the_first(
 
 
 # Positions
+
+
+def test_what_waits_is_what_lies_behind_the_stores_position(server: Kafka) -> None:
+    """Nobody joins the group for it, and what retention has removed does not wait."""
+    broker = named(server.url, 2)
+    publish(broker, [Message(b"x", partition) for partition in "00000111"])
+    assert waiting(broker, {}) == {"0": 5, "1": 3}
+    assert waiting(broker, {"0": 4, "1": 3}) == {"0": 1, "1": 0}
+    server.remove_before(broker.name, 2)
+    assert waiting(broker, {"1": 1}) == {"0": 3, "1": 2}
+    with pytest.raises(TocsinError, match=r"127\.0\.0\.1:1"):
+        waiting(named("kafka://127.0.0.1:1"), {})
 
 
 def test_reading_goes_on_after_a_position(server: Kafka) -> None:

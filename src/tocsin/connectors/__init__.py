@@ -14,7 +14,7 @@ the one place above them does it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -172,6 +172,15 @@ def open_source(broker: Broker, group: str) -> Source:
     """The source of a broker for one group of consumers, not opened yet."""
     made: Source = _file(broker).Source(broker, group)
     return made
+
+
+def waiting(broker: Broker, positions: Mapping[str, Any]) -> Mapping[str, int] | None:
+    """How many messages of each partition nobody has acknowledged; None where the broker cannot be asked cheaply.
+
+    `positions` are the store's.  A file may have a function `waiting` for this: it looks, and disturbs no consumer.
+    """
+    ask = getattr(_file(broker), "waiting", None)
+    return None if ask is None else ask(broker, positions)
 
 
 def _file(broker: Broker) -> ModuleType:

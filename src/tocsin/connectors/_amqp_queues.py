@@ -11,6 +11,7 @@ comes a second time (seen with 3.10), so there it is never said.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tocsin.connectors import Broker
@@ -20,6 +21,20 @@ from tocsin.connectors._amqp_link import Link
 def queue_of(broker: Broker, partition: str) -> str:
     """The queue of a partition."""
     return partition if broker.queue is not None else f"{broker.name}.{partition}"
+
+
+def waiting(broker: Broker, _positions: Mapping[str, Any]) -> dict[str, int]:
+    """How many messages wait in each queue; those that a consumer has been given are not among them."""
+    link = Link(broker.address)
+    try:
+        link.open()
+        channel = link.channel()
+        found = {
+            name: link.ask(channel.queue_declare, queue_of(broker, name), passive=True) for name in broker.partitions
+        }
+    finally:
+        link.close()
+    return {name: int(answer.method.message_count) for name, answer in found.items()}
 
 
 def prepare(link: Link, broker: Broker) -> None:

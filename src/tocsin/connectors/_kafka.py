@@ -8,12 +8,12 @@ raised as such and not as the time that was waited in vain.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -98,6 +98,26 @@ def translated(broker: Broker) -> Iterator[None]:
         yield
     except KafkaException as fault:
         raise failure(broker, fault.args[0]) from fault
+
+
+def waiting(broker: Broker, positions: Mapping[str, Any]) -> dict[str, int]:
+    """How far the end of each partition lies behind the store's position. Asked beside the group, which notices nothing."""
+    faults = Faults(broker)
+    with translated(broker):
+        asked = Consumer({**settings(broker), "group.id": f"{broker.name}-looks", "error_cb": faults.heard})
+    try:
+        found = {}
+        for name in broker.partitions:
+            place = TopicPartition(broker.name, int(name))
+            try:
+                low, high = asked.get_watermark_offsets(place, timeout=PATIENCE)
+            except KafkaException as fault:
+                faults.check()
+                raise failure(broker, fault.args[0]) from fault
+            found[name] = max(0, high - max(low, int(positions.get(name, low))))
+        return found
+    finally:
+        asked.close()
 
 
 class Faults:

@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 from tocsin.connectors import Broker, Polled
 from tocsin.connectors._amqp_link import Link, number
-from tocsin.connectors._amqp_queues import prepare, queue_of
+from tocsin.connectors._amqp_queues import prepare, queue_of, waiting
 from tocsin.errors import RetryLater, SetupError, TocsinError
 from tocsin.message import CONTENT_TYPE, Message, headers_of, message_of
 
 if TYPE_CHECKING:
     from pika.channel import Channel
+
+__all__ = ["Sink", "Source", "waiting"]
 
 PREFETCH = 2_000
 """Messages ahead of their acknowledgement for each queue: 10,000 a second, committed ten times a second, twice over."""

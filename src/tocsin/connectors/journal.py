@@ -26,6 +26,7 @@ from typing import Any
 from tocsin.connectors import Broker, Polled
 from tocsin.connectors._journal_beside import Consumed, Guard, guarded
 from tocsin.errors import SetupError, StoreError, TakenOver, TocsinError
+from tocsin.instant import LONG_AGO
 from tocsin.message import Message
 from tocsin.sqlite import PATIENCE, explained, use_wal
 
@@ -66,6 +67,19 @@ class Retention:
 
     age: int
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What one producer has published, with the state that it left; of a spool, what `waiting` is not confirmed."""
+
+    file: Path
+    producer: str
+    messages: int
+    waiting: int | None
+    watermark: int
+    ended: bool
+    position: dict[str, Any] | None
 
 
 class Journal:
@@ -170,6 +184,25 @@ class Journal:
         """The position of the newest message that there ever was."""
         newest = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'").fetchone()
         return int(newest[0]) if newest else 0
+
+    def sent(self, *, is_spool: bool) -> list[Sent]:
+        """What each producer has published into this file."""
+        with self._explained(StoreError):
+            found = self._connection.execute(
+                "SELECT id, state, (SELECT coalesce(sum(next), 0) FROM sequences WHERE producer = id), "
+                "(SELECT count(*) FROM messages WHERE producer = producers.id) FROM producers ORDER BY id"
+                if is_spool
+                else "SELECT id, state, (SELECT coalesce(sum(next), 0) FROM sequences WHERE producer = id), NULL "
+                "FROM producers ORDER BY id"
+            ).fetchall()
+        return [
+            Sent(
+                self.path, name, count, waiting, state.get("watermark", LONG_AGO), state.get("ended", False),
+                state.get("position"),
+            )
+            for name, text, count, waiting in found
+            for state in [json.loads(text)]
+        ]  # fmt: skip
 
     def changes(self) -> int:
         """A number that is another one when somebody else has written; it costs next to nothing to ask."""
@@ -410,3 +443,13 @@ class Source:
             self._note()
             self._journal.close()
             self._journal = None
+
+
+def waiting(broker: Broker, positions: Mapping[str, Any]) -> dict[str, int]:
+    """How many messages lie behind the store's position."""
+    journal = Journal(Path(broker.address.path), create=False)
+    try:
+        before, newest = journal.span()
+    finally:
+        journal.close()
+    return {"0": max(0, newest - max(before, int(positions.get("0", 0))))}

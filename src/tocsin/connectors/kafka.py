@@ -29,9 +29,11 @@ from confluent_kafka import (
 )
 
 from tocsin.connectors import Broker, Polled
-from tocsin.connectors._kafka import PATIENCE, Faults, Topic, failure, settings, translated
+from tocsin.connectors._kafka import PATIENCE, Faults, Topic, failure, settings, translated, waiting
 from tocsin.errors import NotConnected, RetryLater, RunError, TocsinError
 from tocsin.message import Message, headers_of, message_of
+
+__all__ = ["Sink", "Source", "waiting"]
 
 Fetched: TypeAlias = Any
 """The client's message: its types leave open what one that came from a broker always has."""
