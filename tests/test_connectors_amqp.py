@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import random
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pika
@@ -17,6 +18,7 @@ import pytest
 import trustme
 
 from broker_kit import PATIENCE, BrokerContract, Reader, confirm, numbered, opened, publish, seqs
+from commands import tocsin
 from faults import SEED, Undisturbed, assert_as_undisturbed, carry_under_fault, write_pipeline
 from services import or_skip
 from services.rabbitmq import PASSWORD, RabbitMQ
@@ -27,7 +29,7 @@ from tocsin.connectors import Source as AnySource
 from tocsin.connectors import waiting as waiting_at
 from tocsin.connectors.amqp import Sink, Source, _Confirms
 from tocsin.errors import NotConnected, RetryLater, SetupError, TocsinError
-from tocsin.message import Message
+from tocsin.message import Kind, Message
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
 
@@ -94,7 +96,7 @@ class TestContract(BrokerContract):
 
 def test_a_queue_has_the_name_of_its_partition(server: RabbitMQ, client: pika.BlockingConnection) -> None:
     publish(broker_at(server.url, "smoke", ("0", "1")), [*numbered(2), *numbered(3, "1")])
-    assert (waiting(client, "smoke.0"), waiting(client, "smoke.1"), waiting(client, "smoke.dead")) == (2, 3, 0)
+    assert (waiting(client, "smoke.0"), waiting(client, "smoke.1"), waiting(client, "smoke.expelled")) == (2, 3, 0)
 
 
 def test_what_waits_is_told_without_taking_it(server: RabbitMQ) -> None:
@@ -142,7 +144,7 @@ def test_a_foreign_publishers_message_id_is_kept_and_its_clock_is_not(
     assert (second.broker_id, second.content_type, second.producer) == ("", "", "")
 
 
-def test_what_the_broker_expels_is_in_the_dead_queue(server: RabbitMQ, client: pika.BlockingConnection) -> None:
+def test_what_the_broker_expels_waits_in_a_queue_of_its_own(server: RabbitMQ, client: pika.BlockingConnection) -> None:
     broker = broker_at(server.url)
     publish(broker, numbered(1))
     channel = client.channel()
@@ -150,9 +152,88 @@ def test_what_the_broker_expels_is_in_the_dead_queue(server: RabbitMQ, client: p
     assert method is not None
     channel.basic_reject(method.delivery_tag, requeue=False)
     deadline = time.monotonic() + 10
-    while not waiting(client, f"{broker.name}.dead") and time.monotonic() < deadline:
+    while not waiting(client, f"{broker.name}.expelled") and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert waiting(client, f"{broker.name}.dead") == 1
+    assert waiting(client, f"{broker.name}.expelled") == 1
+
+
+def test_what_was_expelled_comes_as_a_message_of_its_partition_that_says_why(
+    server: RabbitMQ, client: pika.BlockingConnection
+) -> None:
+    """A reader has rejected one; another had a millisecond to live; the third is for a partition that is not read here."""
+    broker = broker_at(server.url, partitions=("0", "1", "2"))
+    publish(broker, [*numbered(1, "0", first=3), *numbered(1, "2", first=4)])
+    channel = client.channel()
+    for queue in ("0", "2"):
+        method, _, _ = channel.basic_get(f"{broker.name}.{queue}")
+        assert method is not None
+        channel.basic_reject(method.delivery_tag, requeue=False)
+    channel.basic_publish("", f"{broker.name}.1", b"1,2", pika.BasicProperties(expiration="1"))
+    wait_until(lambda: waiting(client, f"{broker.name}.expelled") == 3)
+    source = open_source(broker, "kit")
+    source.open()
+    try:
+        source.begin("0")
+        source.begin("1")
+        rejected, expired = sorted(gathered(source, 2), key=lambda message: message.partition)
+        assert (rejected.kind, rejected.partition, rejected.producer, rejected.seq) == (Kind.EXPELLED, "0", "kit", 3)
+        assert rejected.key == f"the broker expelled it from the queue {broker.name}.0: a reader has rejected it"
+        assert (expired.partition, expired.body) == ("1", b"1,2")
+        assert "longer than its time to live" in expired.key
+        source.ack([rejected])
+        source.end("1")
+        source.begin("1")
+        again = gathered(source, 1)
+        assert [message.body for message in again] == [b"1,2"]
+        source.ack(again)
+        source.poll(1, 0.2)
+    finally:
+        source.close()
+    wait_until(lambda: waiting(client, f"{broker.name}.expelled") == 1)
+    with Reader(broker) as reader:
+        (other,) = reader.take(1)
+        assert (other.partition, other.seq) == ("2", 4)
+        reader.ack([other])
+    wait_until(lambda: waiting(client, f"{broker.name}.expelled") == 0)
+
+
+def test_what_was_expelled_is_a_dead_letter_and_holds_nobody_up(
+    server: RabbitMQ, client: pika.BlockingConnection, here: Path
+) -> None:
+    """The one message with readings is thrown out by a reader: no gap is waited for, and the line that was bad is there too."""
+    name = next(names)
+    text = (here / "p.yaml").read_text()
+    (here / "p.yaml").write_text(text.replace("rules:", f"broker: {{url: '{server.url}', name: {name}}}\nrules:"))
+    assert tocsin("publish", "p.yaml").exit_code == 0
+    channel = client.channel()
+    taken = [channel.basic_get(f"{name}.0") for _ in range(waiting(client, f"{name}.0"))]
+    readings = [method for method, properties, _ in taken if "readings" in str(properties.headers)]
+    assert len(readings) == 1
+    channel.basic_reject(readings[0].delivery_tag, requeue=False)
+    wait_until(lambda: waiting(client, f"{name}.expelled") == 1)
+    client.close()
+    assert tocsin("run", "p.yaml").exit_code == 78  # nothing was read
+    letters = [json.loads(line) for line in tocsin("dead-letters", "list", "p.yaml", "--json").stdout.splitlines()]
+    reasons = [letter["reason"] for letter in letters]
+    assert any(f"the broker expelled it from the queue {name}.0: a reader has rejected it" in one for one in reasons)
+    assert len(reasons) == 2
+
+
+def gathered(source: AnySource, count: int) -> list[Message]:
+    """The next messages, so many."""
+    found: list[Message] = []
+    deadline = time.monotonic() + PATIENCE
+    while len(found) < count:
+        assert time.monotonic() < deadline, f"{len(found)} of {count} messages came"
+        found += source.poll(10, 0.2).messages
+    return found
+
+
+def wait_until(what: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < deadline, "it does not come to that"
+        time.sleep(0.05)
 
 
 def test_however_often_a_message_comes_again_it_is_not_expelled(server: RabbitMQ) -> None:

@@ -140,6 +140,8 @@ class Consumer:
                 return [self._placed(message, Reject(message.body, {}, "this does not say what could not be read"))]
         if message.kind == Kind.POISON:
             return [self._placed(message, Reject(message.body, {}, POISONOUS))]
+        if message.kind == Kind.EXPELLED:
+            return [self._placed(message, Reject(message.body, {}, message.key))]
         if message.kind not in (Kind.READINGS, Kind.WATERMARK, Kind.END):
             reason = f"kind '{message.kind}' of the message is not known: it may be from a newer Tocsin"
             return [self._placed(message, Reject(message.body, {}, reason))]

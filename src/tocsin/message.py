@@ -45,6 +45,7 @@ class Kind(StrEnum):
     WATERMARK = "watermark"
     END = "end"
     POISON = "poison"
+    EXPELLED = "expelled"
     """Never sent: what a message becomes at which the process that took it ended, again and again."""
 
 

@@ -1,7 +1,8 @@
 """The queues of a broker on RabbitMQ: what they are called, how they are made, and that they are as they should be.
 
     {name}.0, {name}.1, …     one durable queue a partition; with a template the queues it names
-    {name}.dead               an exchange, and a queue of that name, for what the broker itself expels
+    {name}.dead               an exchange for what the broker itself expels
+    {name}.expelled           the queue behind it
 
 Quorum queues by default: they are replicated and forget nothing that was confirmed.  RabbitMQ 4
 expels a message after twenty deliveries unless `x-delivery-limit` is -1, and crash after crash of a consumer would
@@ -42,7 +43,7 @@ def prepare(link: Link, broker: Broker) -> None:
     kind = broker.address.options.get("queue_type", "quorum")
     queues = [queue_of(broker, partition) for partition in broker.partitions]
     if broker.create:
-        _declare(link, f"{broker.name}.dead", kind, queues)
+        _declare(link, broker, kind, queues)
     else:
         _find(link, queues)
 
@@ -54,12 +55,17 @@ def _find(link: Link, queues: list[str]) -> None:
     link.drop(channel)
 
 
-def _declare(link: Link, dead: str, kind: str, queues: list[str]) -> None:
+def expelled_queue(broker: Broker) -> str:
+    """The queue of what was expelled from the others."""
+    return f"{broker.name}.expelled"
+
+
+def _declare(link: Link, broker: Broker, kind: str, queues: list[str]) -> None:
     """Make them all; declaring what is there already is how RabbitMQ compares it."""
-    channel = link.channel()
+    channel, dead, expelled = link.channel(), f"{broker.name}.dead", expelled_queue(broker)
     link.ask(channel.exchange_declare, dead, "fanout", durable=True)
-    link.ask(channel.queue_declare, dead, durable=True, arguments=_arguments(link, kind))
-    link.ask(channel.queue_bind, dead, dead)
+    link.ask(channel.queue_declare, expelled, durable=True, arguments=_arguments(link, kind))
+    link.ask(channel.queue_bind, expelled, dead)
     arguments = _arguments(link, kind) | {"x-dead-letter-exchange": dead}
     for queue in queues:
         link.ask(channel.queue_declare, queue, durable=True, arguments=arguments)

@@ -20,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tocsin.connectors import Broker, Polled
+from tocsin.connectors._amqp_expelled import Expelled, is_expelled
 from tocsin.connectors._amqp_link import Link, number
 from tocsin.connectors._amqp_queues import prepare, queue_of, waiting
 from tocsin.errors import RetryLater, SetupError, TocsinError
@@ -152,6 +153,7 @@ class Source:
         self._link = Link(broker.address)
         self._consumers: dict[str, _Consumer] = {}
         self._inbox: deque[Message] = deque()
+        self._expelled = Expelled(self._link, broker, _made, self._inbox.append)
         self._lives = itertools.count()
         self._paused = False
         self._prefetch = PREFETCH
@@ -170,24 +172,32 @@ class Source:
         self._consumers[partition] = _Consumer(channel, life)
         received = partial(self._received, partition, life)
         self._link.ask(channel.basic_consume, queue_of(self._broker, partition), received)
+        if self._broker.create:
+            self._expelled.begin(partition)
 
     def end(self, partition: str) -> None:
         """Consume a queue no more; what was not acknowledged is back in it, in its place."""
         consumer = self._consumers.pop(partition, None)
         if consumer is not None:
             self._link.drop(consumer.channel)
-            self._inbox = deque(message for message in self._inbox if message.partition != partition)
+            self._expelled.end(partition)
+            others = [message for message in self._inbox if message.partition != partition]
+            self._inbox.clear()
+            self._inbox.extend(others)
 
     def poll(self, max_messages: int, timeout: float) -> Polled:
         """What has come; heartbeats are served here."""
         self._link.run(self._has_some, timeout)
+        self._expelled.look()
         count = 0 if self._paused else min(max_messages, len(self._inbox))
         return Polled([self._inbox.popleft() for _ in range(count)])
 
     def ack(self, messages: Sequence[Message]) -> None:
         """Acknowledge the last of each queue, and with it all before. Those of an earlier connection come again."""
         self._link.check()
-        for partition, (life, tag) in {message.partition: message.position for message in messages}.items():
+        self._expelled.ack([message for message in messages if is_expelled(message)])
+        own = {message.partition: message.position for message in messages if not is_expelled(message)}
+        for partition, (life, tag) in own.items():
             consumer = self._consumers.get(partition)
             if consumer is not None and consumer.life == life and tag > consumer.acked:
                 consumer.acked = tag
@@ -209,21 +219,14 @@ class Source:
 
     def _forget(self) -> None:
         self._consumers.clear()
+        self._expelled.forget()
         self._inbox.clear()
 
     def _has_some(self) -> bool:
         return bool(self._inbox) and not self._paused
 
     def _received(self, partition: str, life: int, _: Any, method: Any, properties: Any, body: bytes) -> None:
-        message = message_of(
-            body,
-            _headers(properties),
-            partition=partition,
-            position=(life, method.delivery_tag),
-            key=method.routing_key,
-            broker_id=properties.message_id or "",
-        )
-        self._inbox.append(message)
+        self._inbox.append(_made(properties, body, partition, (life, method.delivery_tag), method.routing_key))
 
     def _cancelled(self, frame: Any) -> None:
         """The broker ends a consumer by itself when its queue is deleted or changes its place in a cluster."""
@@ -240,6 +243,17 @@ def _opened(link: Link, broker: Broker) -> None:
     except TocsinError:
         link.close()
         raise
+
+
+def _made(properties: Any, body: bytes, partition: str, position: Any, key: str) -> Message:
+    return message_of(
+        body,
+        _headers(properties),
+        partition=partition,
+        position=position,
+        key=key,
+        broker_id=properties.message_id or "",
+    )
 
 
 def _at_once() -> bool:
