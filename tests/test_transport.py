@@ -202,3 +202,32 @@ def test_a_producer_that_is_stopped_says_what_still_waits_for_its_broker(here: P
     assert command.returncode == 143
     (count,) = ask(spool, "SELECT count(*) FROM messages")[0]
     assert f"Stopped. {count} messages still wait in the spool p.roof.spool" in told
+
+
+def test_a_run_that_ends_while_another_producer_is_waited_for_says_so(here: Path) -> None:
+    """The other has published one reading of midnight, and was killed before it said its end."""
+    edit(here / "p.yaml", "rules:", "broker: journal\nlateness: 1h\nidle_after: 1d\nrules:")
+    (here / "others.csv").write_text("time,device,temp\n2024-01-01T00:00:00Z,c,20\n2024-01-01T00:00:00Z,d,20\n")
+    (here / "others.yaml").write_text((here / "p.yaml").read_text().replace("readings.csv", "others.csv"))
+    edit(here / "others.yaml", "file:", "follow: true, file:")
+    other = process("publish", "others.yaml", "--producer", "other")
+    deadline = time.monotonic() + 60
+    while not (
+        (here / "p.journal").exists() and ask(here / "p.journal", "SELECT 1 FROM messages WHERE kind = 'readings'")
+    ):
+        assert time.monotonic() < deadline, "it does not publish"
+        time.sleep(0.05)
+    other.kill()
+    other.communicate()
+    found = tocsin("run", "p.yaml", "--log", "json")
+    assert found.exit_code == 0, found.stderr
+    events = [json.loads(line) for line in found.stderr.splitlines() if line.startswith("{")]
+    (told,) = [event for event in events if event.get("event") == "undecided"]
+    assert told["producer"].startswith("other-")
+    assert told["watermark"] == "2023-12-31T23:00:00Z"
+    assert "readings from 2023-12-31T23:00:00Z on are stored and not decided yet" in told["message"]
+
+
+def test_a_run_that_has_decided_everything_waits_for_nobody(here: Path) -> None:
+    edit(here / "p.yaml", "rules:", "broker: journal\nrules:")
+    assert '"undecided"' not in tocsin("run", "p.yaml", "--log", "json").stderr

@@ -220,6 +220,15 @@ class Origins:
         told, self._news = self._news, []
         yield from told
 
+    def holders(self) -> list[tuple[str, str, int]]:
+        """Who holds readings undecided: (partition, producer or '', how far it has come); nobody if all are decided."""
+        newest = self.newest
+        if newest == LONG_AGO or self.value > newest:
+            return []
+        live = [place for place in range(len(self._names)) if self._standing[place] == Standing.LIVE]
+        found = [(*self._names[place], int(self._mark[place])) for place in live if self._mark[place] <= newest]
+        return [(partition, "" if name == UNHEARD else name, mark) for partition, name, mark in found]
+
     @property
     def foreign(self) -> bool:
         """Whether foreign messages have come, and no producer that tells by itself how far it has come."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tocsin.instant import LONG_AGO, SECOND, format_duration, format_time
@@ -160,3 +160,19 @@ def lost(news: Iterator[tuple[str, str, str, int]], events: Events) -> None:
                 what, f"nothing was heard of {whom} in partition {partition} for too long: it is not waited for any more",
                 partition=partition, producer=producer or None,
             )  # fmt: skip
+
+
+def undecided(holders: Sequence[tuple[str, str, int]], watermark: int, events: Events) -> None:
+    """Tell at the end whom readings wait for that are not decided: (partition, producer, how far it has come) of each."""
+    for partition, producer, mark in holders:
+        whom = f"the producer {producer}, which has not said its end" if producer else "whoever publishes there"
+        reached = None if mark == LONG_AGO else format_time(mark)
+        events.warning(
+            "undecided",
+            f"readings from {'the first' if watermark == LONG_AGO else format_time(watermark)} on are stored and not decided yet: "
+            f"in partition {partition} they wait for {whom} ({'come to ' + reached if reached else 'nothing was heard of it'}). Let it publish to its end, "
+            "or let `tocsin watch` go on: two minutes after the last word of it, it is not waited for any more",
+            partition=partition,
+            producer=producer or None,
+            watermark=reached,
+        )

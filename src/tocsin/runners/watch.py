@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from tocsin.connectors import open_source
 from tocsin.errors import TocsinError
 from tocsin.message import Kind, Standing
-from tocsin.runners.events import ConsumerReport, Events, lost
+from tocsin.runners.events import ConsumerReport, Events, lost, undecided
 from tocsin.runners.layout import refuse_another_layout
 from tocsin.runners.owned import Consuming, Owned
 from tocsin.runners.owning import Owning
@@ -119,6 +119,8 @@ class Watcher:
             if not messages or now - self._looked >= LOOK:  # where others never fall silent, too
                 self._look(now)
             if not messages and self._has_ended(until()):
+                for owned in self._owned.values():
+                    undecided(owned.origins.holders(), owned.origins.value, self._events)
                 return
             self._report.look(self._stats)
             if progress is not None:
