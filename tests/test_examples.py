@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from tocsin import demo, simulators
 from tocsin.cli import app
+from tocsin.config import load
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = sorted(path.parent for path in ROOT.glob("examples/*/pipeline.yaml"))
@@ -64,3 +66,32 @@ def test_the_demonstration_leaves_nothing_behind(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     demo.main()
     assert list(tmp_path.iterdir()) == []
+
+
+QUEUES = {
+    "smoker": ("01-smoker", "02-food-A", "03-food-B"),
+    "heart-rate": ("patient-1", "patient-2", "patient-3", "patient-4", "patient-5"),
+}
+
+
+@of_each_example
+def test_what_its_readme_says_of_rabbitmq_fits_into_its_pipeline(folder: Path, tmp_path: Path) -> None:
+    """The lines to put in beside `source` and `rules` give the queues that are promised."""
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    lines = readme.split("## Over RabbitMQ")[1].split("```yaml\n")[1].split("```")[0]
+    file = tmp_path / "pipeline.yaml"
+    file.write_text((folder / "pipeline.yaml").read_text(encoding="utf-8") + "\n" + lines, encoding="utf-8")
+    result = CliRunner().invoke(app, ["check", str(file)])
+    assert result.exit_code == 0, result.stderr
+    assert load(file).transport.partitions == QUEUES[folder.name]
+
+
+@of_each_example
+def test_its_server_for_docker_is_the_one_that_its_readme_speaks_of(folder: Path) -> None:
+    """It parses; it listens on this machine alone, with the user and password of the README's address."""
+    service = YAML(typ="safe").load(folder / "compose.yaml")["services"]["rabbitmq"]
+    assert service["ports"][0] == "127.0.0.1:5672:5672"
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    who = service["environment"]
+    address = f"amqp://{who['RABBITMQ_DEFAULT_USER']}:{who['RABBITMQ_DEFAULT_PASS']}@localhost"
+    assert address in (folder / "README.md").read_text(encoding="utf-8")
