@@ -24,7 +24,7 @@ from tocsin.connectors._amqp_expelled import Expelled, is_expelled
 from tocsin.connectors._amqp_link import Link, number
 from tocsin.connectors._amqp_queues import prepare, queue_of, waiting
 from tocsin.errors import RetryLater, SetupError, TocsinError
-from tocsin.message import CONTENT_TYPE, Message, headers_of, message_of
+from tocsin.message import STAMP, Message, message_of, stamp_of
 
 if TYPE_CHECKING:
     from pika.channel import Channel
@@ -248,7 +248,8 @@ def _opened(link: Link, broker: Broker) -> None:
 def _made(properties: Any, body: bytes, partition: str, position: Any, key: str) -> Message:
     return message_of(
         body,
-        _headers(properties),
+        properties.content_type or "",
+        _stamp(properties.headers),
         partition=partition,
         position=position,
         key=key,
@@ -263,18 +264,15 @@ def _at_once() -> bool:
 def _properties(message: Message) -> Any:
     from pika import BasicProperties
 
-    headers = headers_of(message)
     return BasicProperties(
-        content_type=headers.pop(CONTENT_TYPE, None),
-        headers=headers,
+        content_type=message.content_type or None,
+        headers={STAMP: stamp_of(message)},
         delivery_mode=PERSISTENT,
         message_id=f"{message.producer}:{message.partition}:{message.seq}" if message.producer else None,
     )
 
 
-def _headers(properties: Any) -> dict[str, str]:
+def _stamp(headers: dict[str, Any] | None) -> str:
     """As text; a foreign publisher may have put numbers or tables in."""
-    headers = {name: str(value) for name, value in (properties.headers or {}).items()}
-    if properties.content_type:
-        headers[CONTENT_TYPE] = properties.content_type
-    return headers
+    stamp = headers.get(STAMP) if headers else None
+    return "" if stamp is None else str(stamp)

@@ -55,7 +55,9 @@ CREATE TABLE IF NOT EXISTS keys (producer TEXT NOT NULL, key TEXT NOT NULL, at I
 """
 COLUMNS = "partition, content_type, producer, seq, kind, watermark, version, key, arrival, body"
 INSERT = f"INSERT INTO messages (at, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 (our own names)
-SELECT = f"SELECT id, {COLUMNS} FROM messages WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
+MESSAGE = "body, partition, content_type, producer, seq, kind, watermark, version, key, '', NULL, arrival, id"
+"""A row of `messages` as the fields of a `Message`, in their order."""
+SELECT = f"SELECT {MESSAGE} FROM messages WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,15 +157,10 @@ class Journal:
         found: list[Message] = []
         size = 0
         with self._explained(StoreError):
-            for place, *columns, arrival, body in self._connection.execute(SELECT, (after, most)):
-                partition, content_type, producer, seq, kind, watermark, version, key = columns
-                found.append(
-                    Message(
-                        body, partition, content_type, producer, seq, kind, watermark, version, key, "", None, arrival,
-                        place,
-                    )
-                )  # fmt: skip
-                size += len(body)
+            for row in self._connection.execute(SELECT, (after, most)):
+                # Message(…) itself looks at its arguments one by one, which takes twice as long.
+                found.append(tuple.__new__(Message, row))
+                size += len(row[0])
                 if size > LARGE:
                     break
         return found

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from threading import Thread
 from typing import Any, TypeAlias
@@ -31,7 +31,7 @@ from confluent_kafka import (
 from tocsin.connectors import Broker, Polled
 from tocsin.connectors._kafka import PATIENCE, Faults, Topic, failure, settings, translated, waiting
 from tocsin.errors import NotConnected, RetryLater, RunError, TocsinError
-from tocsin.message import Message, headers_of, message_of
+from tocsin.message import CONTENT_TYPE, STAMP, Message, message_of, stamp_of
 
 __all__ = ["Sink", "Source", "waiting"]
 
@@ -57,7 +57,7 @@ _STEP = 0.05
 _LEAST = 0.001
 """The client counts whole milliseconds: with less it would not wait but spin."""
 _MS = 1_000_000
-_NONE: Mapping[str, str] = {}
+NOTHING_TOLD = "", ""
 _ANEW = "to go on without them, begin with a new store"
 
 
@@ -209,22 +209,24 @@ class Source:
 
     def _messages(self, fetched: Iterable[Fetched]) -> list[Message]:
         """Fetched messages as ours; an error among them is kept until what came before it has been given."""
-        messages = []
+        messages: list[Message] = []
         names, topic = self._broker.partitions, self._broker.name
         for each in fetched:
             if (error := each.error()) is not None:
                 self._failed(each, error)
                 continue
             partition, offset, key, (kind, when) = each.partition(), each.offset(), each.key(), each.timestamp()
+            content_type, stamp = _told(headers) if (headers := each.headers()) else NOTHING_TOLD
             messages.append(
                 message_of(
                     each.value() or b"",
-                    _texts(each.headers()),
-                    partition=names[partition],
-                    position=offset + 1,
-                    key=key.decode("utf-8", "replace") if key else "",
-                    broker_id=f"{topic}/{partition}/{offset}",
-                    time=None if kind == TIMESTAMP_NOT_AVAILABLE else when * _MS,
+                    content_type,
+                    stamp,
+                    names[partition],
+                    offset + 1,
+                    key.decode("utf-8", "replace") if key else "",
+                    f"{topic}/{partition}/{offset}",
+                    None if kind == TIMESTAMP_NOT_AVAILABLE else when * _MS,
                 )
             )
         return messages
@@ -256,8 +258,21 @@ def _leave(consumer: Consumer) -> None:
         consumer.close()
 
 
-def _texts(headers: Iterable[tuple[str, bytes | None]] | None) -> Mapping[str, str]:
-    return {name: (value or b"").decode("utf-8", "replace") for name, value in headers} if headers else _NONE
+def _told(headers: Iterable[tuple[str, bytes | None]]) -> tuple[str, str]:
+    """A message's content type and stamp, '' where it has none; of several of one name the last counts."""
+    content_type = stamp = b""
+    for name, value in headers:
+        if name == STAMP:
+            stamp = value or b""
+        elif name == CONTENT_TYPE:
+            content_type = value or b""
+    return content_type.decode("utf-8", "replace"), stamp.decode("utf-8", "replace")
+
+
+def _headers(message: Message) -> list[tuple[str, str | bytes | None]]:
+    if message.content_type:
+        return [(CONTENT_TYPE, message.content_type), (STAMP, stamp_of(message))]
+    return [(STAMP, stamp_of(message))]
 
 
 class Sink:
@@ -298,7 +313,7 @@ class Sink:
         with translated(self._broker):
             for message in messages:
                 partition, body = int(message.partition), message.body
-                producer.produce(topic, body, message.key or None, partition, headers={**headers_of(message)})
+                producer.produce(topic, body, message.key or None, partition, headers=_headers(message))
                 sent.append((partition, len(body)))
                 self._bytes += len(body)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tocsin.connectors import Broker, Polled
 from tocsin.connectors._mqtt_link import FAILED, Link, until
 from tocsin.errors import NotConnected, SetupError
-from tocsin.message import CONTENT_TYPE, Message, headers_of, message_of
+from tocsin.message import STAMP, Message, message_of, stamp_of
 
 if TYPE_CHECKING:
     from paho.mqtt.client import MQTTMessage
@@ -117,7 +117,7 @@ class Source:
         self._held.append(received)
         return message_of(
             bytes(received.payload),
-            _headers(received.properties),
+            *_told(received.properties),
             partition=self._partition,
             key=received.topic,
             position=self._acked + len(self._held),
@@ -130,12 +130,10 @@ class Source:
             self._waiting.append(message)
 
 
-def _headers(properties: Properties | None) -> dict[str, str]:
-    """User properties and the content type; 3.1.1 has neither."""
-    headers = dict(getattr(properties, "UserProperty", ()))
-    if content_type := getattr(properties, "ContentType", ""):
-        headers[CONTENT_TYPE] = content_type
-    return headers
+def _told(properties: Properties | None) -> tuple[str, str]:
+    """A message's content type and stamp, '' where it has none, as with 3.1.1."""
+    beside = dict(getattr(properties, "UserProperty", ()))
+    return getattr(properties, "ContentType", ""), beside.get(STAMP, "")
 
 
 class Sink:
@@ -222,9 +220,8 @@ def _properties(message: Message, v5: bool) -> Properties | None:
 
     if not v5:
         return None
-    headers = headers_of(message)
     properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    if content_type := headers.pop(CONTENT_TYPE, ""):
-        properties.ContentType = content_type
-    properties.UserProperty = list(headers.items())
+    if message.content_type:
+        properties.ContentType = message.content_type
+    properties.UserProperty = (STAMP, stamp_of(message))
     return properties

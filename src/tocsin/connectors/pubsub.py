@@ -23,7 +23,7 @@ from typing import Any
 from tocsin.connectors import Broker, Polled
 from tocsin.connectors._pubsub_api import ONCE, REQUEST, Topic, is_called, library, ours, subscriber, translated
 from tocsin.errors import NotConnected, RetryLater
-from tocsin.message import Message, headers_of, message_of
+from tocsin.message import CONTENT_TYPE, STAMP, Message, headers_of, message_of
 
 PULL = 1000
 """Messages in one request: the most that the service gives."""
@@ -171,9 +171,11 @@ class Source:
     def _give(self, received: Any) -> Message:
         self._held.append(received.ack_id)
         message = received.message
+        attributes = message.attributes
         return message_of(
             message.data,
-            message.attributes,
+            attributes.get(CONTENT_TYPE, ""),
+            attributes.get(STAMP, ""),
             partition="0",
             key=message.ordering_key,
             broker_id=message.message_id,

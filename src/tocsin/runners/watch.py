@@ -119,7 +119,7 @@ class Watcher:
             if not messages or now - self._looked >= LOOK:  # where others never fall silent, too
                 self._look(now)
             if not messages and self._has_ended(until()):
-                for owned in self._owned.values():
+                for owned in self._owned:
                     undecided(owned.origins.holders(), owned.origins.value, self._events)
                 return
             self._report.look(self._stats)
