@@ -7,7 +7,9 @@ A step takes what has come, whole.  If it cannot be saved, the engine is thrown 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -32,6 +34,8 @@ SILENCE_PATIENCE = 120.0
 """Seconds without a word after which a producer, or a partition nobody was heard of in, is no longer waited for."""
 
 POISONOUS = "the process ended each time that it took this message, so it was set aside unread"
+
+_KIND, _REACHED = attrgetter("kind"), attrgetter("partition", "position")
 
 Decode = Callable[[Sequence[Message]], "Found"]
 """Messages to (readings in order, of each the place of its message, what could not be read with its message's place)."""
@@ -62,7 +66,7 @@ class Consumer:
         self._decode = decode
         self._broker = broker
         self._rereadable = rereadable
-        self._unsettled: list[Message] = []
+        self._unsettled: dict[str, deque[Message]] = {}
 
     def take(self, messages: Sequence[Message], now: float) -> Taken:
         """A step for what was polled; `now` is in seconds on the wall."""
@@ -87,21 +91,21 @@ class Consumer:
     def forget_held(self, *, connected: bool = False) -> None:
         """Whatever was not acknowledged comes again: the connection is gone or, if `connected`, it was asked for."""
         self.origins.forget_held(connected=connected)
-        self._unsettled = []
+        self._unsettled = {}
 
     def _settle(self, messages: Sequence[Message]) -> list[Message]:
         """What nothing is held back before."""
-        waiting = [*self._unsettled, *messages]
-        if not self.origins.holds:
-            self._unsettled = []
-            return waiting
+        if not (self._unsettled or self.origins.holds):
+            return list(messages)
+        for message in messages:
+            self._unsettled.setdefault(message.partition, deque()).append(message)
         durable: list[Message] = []
-        held, blocked = self.origins.held(), set()
-        self._unsettled = []
-        for message in waiting:
-            if (message.partition, message.position) in held:
-                blocked.add(message.partition)
-            (self._unsettled if message.partition in blocked else durable).append(message)
+        for partition, waiting in list(self._unsettled.items()):
+            # Only from the front: of what waits behind a held message nothing needs to be looked at.
+            while waiting and not self.origins.is_held(waiting[0]):
+                durable.append(waiting.popleft())
+            if not waiting:
+                del self._unsettled[partition]
         return durable
 
     def _catch_up(self) -> Step:
@@ -115,16 +119,18 @@ class Consumer:
             self.decider.engine.begin(first)
 
     def _step(self, taken: Sequence[Message], durable: Sequence[Message]) -> Step:
-        places = [place for place, message in enumerate(taken) if message.kind == Kind.READINGS]
-        readings = [taken[place] for place in places]
+        kinds = list(map(_KIND, taken))
+        places = [place for place, kind in enumerate(kinds) if kind == Kind.READINGS]
+        others = [taken[place] for place, kind in enumerate(kinds) if kind != Kind.READINGS]
+        readings = [taken[place] for place in places] if others else taken
         batch, message_of, found = self._decode(readings)
-        if len(readings) != len(taken):
+        if others:
             message_of = np.array(places, np.int64)[message_of]
         flags = self.origins.admit(taken, batch, message_of)
         rejects = [self._placed(readings[place], reject) for place, reject in found]
-        rejects += [reject for message in taken for reject in self._told(message)]
+        rejects += [reject for message in others for reject in self._told(message)]
         if self._rereadable:
-            self.positions.update({message.partition: message.position for message in durable})
+            self.positions.update(map(_REACHED, durable))
         self.decider.position = {"broker": self._broker, "partitions": self.positions}
         if self.log:
             self.decider.position["log"] = self.log
@@ -142,7 +148,7 @@ class Consumer:
             return [self._placed(message, Reject(message.body, {}, POISONOUS))]
         if message.kind == Kind.EXPELLED:
             return [self._placed(message, Reject(message.body, {}, message.key))]
-        if message.kind not in (Kind.READINGS, Kind.WATERMARK, Kind.END):
+        if message.kind not in (Kind.WATERMARK, Kind.END):
             reason = f"kind '{message.kind}' of the message is not known: it may be from a newer Tocsin"
             return [self._placed(message, Reject(message.body, {}, reason))]
         return []

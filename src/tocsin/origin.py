@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,14 @@ HELD = 100_000
 """Messages of one origin that may wait for those before them; then the gap is given up."""
 NOBODY, UNHEARD = "", "?"
 """The producer of foreign messages, and whoever a partition waits for of which nothing was heard yet."""
+
+
+_NAME = attrgetter("partition", "producer")
+_PRODUCER_SEQ = attrgetter("producer", "seq")
+_PRODUCER_WATERMARK = attrgetter("producer", "watermark")
+_KIND, _ARRIVAL = attrgetter("kind"), attrgetter("arrival")
+"""Columns of messages are taken at once: a poll may have thousands."""
+_WORDS = frozenset((Kind.WATERMARK, Kind.END))
 
 
 @dataclass(slots=True)
@@ -107,19 +115,22 @@ class Origins:
     def take(self, messages: Sequence[Message], now: float) -> list[Message]:
         """The messages to go on with, in order: none twice, none before its time."""
         taken: list[Message] = []
-        for message in messages:
-            place = self._place(message)
-            self._heard[place] = now
-            due = self._next[place]
-            if not message.producer or message.seq == due or due < 0:
+        due_of, waiting_of, heard = self._next, self._waiting, self._heard
+        for message, place, (producer, seq) in zip(
+            messages, self._places_of(messages), map(_PRODUCER_SEQ, messages), strict=True
+        ):
+            heard[place] = now
+            due = due_of[place]
+            if not producer:
                 taken.append(message)
-                if message.producer:
-                    self._next[place] = message.seq + 1
-                    if place in self._waiting:
-                        taken.extend(self._follow(place))
-            elif message.seq > due:
-                waiting = self._waiting.setdefault(place, _Waiting())
-                waiting.held[message.seq] = message
+            elif seq == due or due < 0:
+                taken.append(message)
+                due_of[place] = seq + 1
+                if place in waiting_of:
+                    taken.extend(self._follow(place))
+            elif seq > due:
+                waiting = waiting_of.setdefault(place, _Waiting())
+                waiting.held[seq] = message
                 waiting.since = now if waiting.since is None else waiting.since
         return taken
 
@@ -160,27 +171,27 @@ class Origins:
             (now - waiting.since for waiting in self._waiting.values() if waiting.since is not None), default=0.0
         )
 
-    def held(self) -> set[tuple[str, Any]]:
-        """(partition, position) of what is held back."""
-        return {
-            (message.partition, message.position)
-            for waiting in self._waiting.values()
-            for message in waiting.held.values()
-        }
+    def is_held(self, message: Message) -> bool:
+        """Whether a message that came is held back."""
+        waiting = self._waiting.get(self._places.get((message.partition, message.producer), -1))
+        held = waiting.held.get(message.seq) if waiting else None
+        return held is not None and held.position == message.position
 
     def admit(self, messages: Sequence[Message], batch: Batch, message_of: npt.NDArray[np.int64]) -> Flags:
         """Flags each reading of these messages ACCEPTED, LATE or FUTURE, in order, and moves the watermark on."""
-        places = np.array([self._place(message) for message in messages], np.int64)
-        self._changed.update(places.tolist())
-        for place, message in zip(places.tolist(), messages, strict=True):
-            if message.kind in (Kind.WATERMARK, Kind.END) and message.body:
-                self._begin(place, message.body)
+        places = np.array(self._places_of(messages), np.int64)
+        self._changed.update(np.unique(places).tolist())
+        ends = np.zeros(len(messages), np.bool_)
+        for at, (kind, message) in enumerate(zip(map(_KIND, messages), messages, strict=True)):
+            if kind in _WORDS:
+                ends[at] = kind == Kind.END and message.producer != NOBODY
+                if message.body:
+                    self._begin(int(places[at]), message.body)
         said = [
-            message.watermark if message.watermark is not None and message.producer else LONG_AGO
-            for message in messages
+            LONG_AGO if watermark is None or not producer else watermark
+            for producer, watermark in map(_PRODUCER_WATERMARK, messages)
         ]
-        latest = [NEVER if message.arrival is None else message.arrival + self.max_future for message in messages]
-        ends = [message.kind == Kind.END and message.producer != NOBODY for message in messages]
+        latest = [NEVER if arrival is None else arrival + self.max_future for arrival in map(_ARRIVAL, messages)]
         flags = np.zeros(len(batch), np.uint8)
         before = self._standing[: len(self._names)].copy()
         self.value = admit(
@@ -188,7 +199,7 @@ class Origins:
             np.searchsorted(message_of, np.arange(len(messages) + 1)),
             np.array(said, np.int64),
             np.array(latest, np.int64),
-            np.array(ends, np.bool_),
+            ends,
             batch.time,
             self.lateness,
             self._newest[: len(self._names)],
@@ -291,13 +302,14 @@ class Origins:
         else:
             del self._waiting[place]
 
-    def _place(self, message: Message) -> int:
-        name = message.partition, message.producer
-        place = self._places.get(name)
-        if place is None:
-            self._unheard_no_more(message.partition)
-            place = self._add(Origin(*name, next=self._first if message.producer else -1))
-        return place
+    def _places_of(self, messages: Sequence[Message]) -> list[int]:
+        """The place of each message's origin; those that are new get one."""
+        names = list(map(_NAME, messages))
+        if not self._places.keys() >= (found := set(names)):
+            for partition, producer in sorted(found - self._places.keys(), key=names.index):
+                self._unheard_no_more(partition)
+                self._add(Origin(partition, producer, next=self._first if producer else -1))
+        return list(map(self._places.__getitem__, names))
 
     def _unheard_no_more(self, partition: str) -> None:
         place = self._unheard.pop(partition, None)

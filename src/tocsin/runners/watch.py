@@ -178,12 +178,14 @@ class Watcher:
         if not found:
             return found
         deadline = time.monotonic() + TOGETHER
-        while _fits(found) and (left := deadline - time.monotonic()) > 0:
+        size = _size(found)
+        while len(found) < POLL and size < LARGE and (left := deadline - time.monotonic()) > 0:
             more = self._poll(POLL - len(found), left)
             found = [message for message in found if message.partition not in self._lost] if self._lost else found
             if not more:
                 break
             found += more
+            size += _size(more)
         return found
 
     def _poll(self, most: int, patience: float) -> list[Message]:
@@ -216,6 +218,5 @@ class Watcher:
         return all(taken.get(partition, -1) >= number for partition, number in until.numbers.items())
 
 
-def _fits(messages: Sequence[Message]) -> bool:
-    """Whether a transaction should take more."""
-    return len(messages) < POLL and sum(len(message.body) for message in messages) < LARGE
+def _size(messages: Sequence[Message]) -> int:
+    return sum([len(message.body) for message in messages])

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from operator import attrgetter
 
 from tocsin.codecs._lines import BOM
 from tocsin.codecs.readings.found import Found, whole
@@ -26,6 +27,7 @@ from tocsin.reading import Series
 
 __all__ = ["Decoder", "Found", "to_arrow", "to_json"]
 
+_BODY, _TOLD = attrgetter("body"), attrgetter("content_type", "version")
 _ARROW_BEGINS = b"\xff\xff\xff\xff"
 _KNOWN = {JSON: JSON, JSON_LINES: JSON, ARROW: ARROW}
 """How a content type is read: whether JSON is one object, an array or lines is seen from the text itself."""
@@ -44,6 +46,9 @@ class Decoder:
 
     def decode(self, messages: Sequence[Message]) -> Found:
         """The readings of messages, in the order of the messages and within each, and what could not be read."""
+        alike = _alike(messages)
+        if alike:
+            return self._read[alike](list(enumerate(map(_BODY, messages))))
         bodies: dict[str, list[tuple[int, bytes]]] = {form: [] for form in self._read}
         faults = []
         for place, message in enumerate(messages):
@@ -54,6 +59,18 @@ class Decoder:
                 faults.append((place, whole(message.body, form)))
         found = [self._read[form](some) for form, some in bodies.items() if some]
         return Found.join(self._series, [*found, Found.nothing(self._series, faults)])
+
+
+def _alike(messages: Sequence[Message]) -> str:
+    """How all of these are read, if that can be told of all at once, as mostly it can; else ''."""
+    told = set(map(_TOLD, messages))
+    if len(told) != 1:
+        return ""
+    form = _form(*told.pop())
+    if not form:
+        firsts = {body[:1] for body in map(_BODY, messages)}
+        return JSON if firsts <= {b"{", b"["} else ""
+    return form if form in (JSON, ARROW) else ""
 
 
 @lru_cache(maxsize=256)
