@@ -173,7 +173,7 @@ def test_a_missing_csv_of_devices_is_told_where_the_file_names_it(tmp_path: Path
         (
             "  file:",
             "  format: cvs\n  file:",
-            "p.yaml:3:11: `source.format`: expected csv, json, json_lines, line_protocol or numbers, not",
+            "p.yaml:3:11: `source.format`: expected csv, json, json_lines, line_protocol, numbers or binary, not",
         ),
         (
             "  file:",

@@ -71,6 +71,28 @@ class TestProducers:
         for one in others:
             assert [message.seq for message in found if message.producer == one.id] == list(range(50))
 
+    def test_what_several_append_together_is_there_together_or_not_at_all(self, journal: Journal) -> None:
+        one, other = journal.producer("a"), journal.producer("b")
+
+        def begin_and_fail() -> None:
+            with journal.together():
+                one.append(messages(2), {"at": 1}, ["key"])
+                raise OSError("in between")
+
+        with pytest.raises(OSError, match="in between"):
+            begin_and_fail()
+        journal.close()
+        again = Journal(journal.path)
+        assert again.read(0, 10) == []
+        one, other = again.producer("a"), again.producer("b")
+        # It is no older copy of what it never was.
+        assert (one.missing, one.state, one.known(["key"])) == (0, {}, set())
+        with again.together():
+            one.append(messages(2), {"at": 1}, ["key"])
+            other.append(messages(1), {"at": 2})
+        assert len(again.read(0, 10)) == 3
+        assert (one.known(["key"]), other.known(["key"])) == ({"key"}, set())
+
     def test_only_the_latest_of_one_name_may_append(self, journal: Journal) -> None:
         first = journal.producer("file")
         second = Journal(journal.path).producer("file")

@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "tocsin"
 
 ORDER: list[set[str]] = [
     {"errors", "instant"},
-    {"reading", "record", "message", "address", "sqlite", "watermark", "state"},
+    {"reading", "record", "message", "address", "topic", "packed", "sqlite", "watermark", "state"},
     {"kernels"},
     {"functions", "alert"},
     {"moves"},
@@ -24,7 +24,21 @@ ORDER: list[set[str]] = [
     {"source", "ingest", "checkpoint", "stats", "origin", "partition", "unit"},
     {"pipeline"},
     {"publisher", "consumer"},
-    {"plain", "document", "kinds", "shape", "inputs", "transport", "words", "config", "schema", "runners", "frame"},
+    {
+        "plain",
+        "document",
+        "kinds",
+        "shape",
+        "inputs",
+        "mapping",
+        "foreign",
+        "transport",
+        "words",
+        "config",
+        "schema",
+        "runners",
+        "frame",
+    },
     {"cli", "chart", "demo"},
 ]
 """Each file or folder may import those of its own step and of the steps before it."""

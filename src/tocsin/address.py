@@ -4,7 +4,8 @@
     kafka://host:9092,other:9092          several servers of one cluster
 
 User and password come from the address, else from the environment (`TOCSIN_BROKER_USER`,
-`TOCSIN_BROKER_PASSWORD`, or a file that `TOCSIN_BROKER_PASSWORD_FILE` names).
+`TOCSIN_BROKER_PASSWORD`, or a file that `TOCSIN_BROKER_PASSWORD_FILE` names); for an address under `source:` from
+`TOCSIN_SOURCE_USER` and so on.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class Address:
     options: Mapping[str, str] = field(default_factory=dict)
     more: tuple[str, ...] = ()
     """Further servers of the same cluster, as `host:port`."""
+    setting: str = "broker"
+    """The key of the pipeline file under which it stands: remedies name it, and the environment's variables."""
 
     def __str__(self) -> str:
         return f"{self.scheme}://{','.join(self.servers)}{'/' + self.path if self.path else ''}"
@@ -45,15 +48,40 @@ class Address:
         """Every server, as `host:port`, or `host` where no port was given."""
         return (_server(self.host, self.port), *self.more)
 
+    def worded(self, remedy: str) -> str:
+        """A remedy that speaks of `broker:`, in the words of the setting under which this address stands."""
+        for broker, source in _WORDS if self.setting == "source" else ():
+            remedy = remedy.replace(broker, source)
+        return remedy
+
     def tls_file(self, name: str) -> str | None:
         """The path of `ca`, `cert` or `key`, None if it was not given."""
         return self.options.get(name)
 
 
-def parse_address(text: str, environment: Mapping[str, str], base: Path | None = None) -> Address:
+_WORDS = (
+    ("TOCSIN_BROKER", "TOCSIN_SOURCE"),
+    (", correct its name in `broker:`, or say `create: true`", ", or correct its name in `source:`"),
+    (", or let it be made with `create: true`", ", or correct its name in `source:`"),
+    (", or set `create: true`", ", or correct `topic` in `source:`"),
+    ("begin with a new store", "let the consumer take everything that came, and move the journal away"),
+    ("`broker:`", "`source:`"),
+    ("`queue:`", "`topic:`"),
+)
+"""What a remedy for a broker says, and what it says where messages of others are taken out: nothing is made there."""
+
+
+def _variables(setting: str) -> str:
+    """What the names of the environment's variables for `broker` or `source` begin with."""
+    return f"TOCSIN_{setting.upper()}"
+
+
+def parse_address(
+    text: str, environment: Mapping[str, str], base: Path | None = None, setting: str = "broker"
+) -> Address:
     """An address from the user's text; ValueError says what is wrong with it, and never shows a secret.
 
-    Paths in its parameters are taken from `base`, the folder of the pipeline file.
+    Paths in its parameters are taken from `base`, the folder of the pipeline file; `setting` is its key there.
     """
     try:
         whole = urlsplit(text)
@@ -75,10 +103,11 @@ def parse_address(text: str, environment: Mapping[str, str], base: Path | None =
         host=parts.hostname,
         port=port,
         path=unquote(parts.path.removeprefix("/")),
-        user=unquote(parts.username or "") or environment.get("TOCSIN_BROKER_USER", ""),
-        password=unquote(parts.password or "") or _password(environment),
+        user=unquote(parts.username or "") or environment.get(f"{_variables(setting)}_USER", ""),
+        password=unquote(parts.password or "") or _password(environment, _variables(setting)),
         options=options,
         more=more,
+        setting=setting,
     )
 
 
@@ -99,11 +128,11 @@ def _other(text: str) -> str:
     return _server(parts.hostname, parts.port)
 
 
-def _password(environment: Mapping[str, str]) -> str:
-    file = environment.get("TOCSIN_BROKER_PASSWORD_FILE")
+def _password(environment: Mapping[str, str], variables: str) -> str:
+    file = environment.get(f"{variables}_PASSWORD_FILE")
     if file:
         try:
             return Path(file).read_text(encoding="utf-8").rstrip("\n")
         except OSError as error:
-            raise ValueError(f"TOCSIN_BROKER_PASSWORD_FILE: {file} cannot be read: {error.strerror}") from None
-    return environment.get("TOCSIN_BROKER_PASSWORD", "")
+            raise ValueError(f"{variables}_PASSWORD_FILE: {file} cannot be read: {error.strerror}") from None
+    return environment.get(f"{variables}_PASSWORD", "")

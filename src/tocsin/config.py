@@ -19,6 +19,7 @@ from tocsin.codecs import CodecSettings
 from tocsin.connectors.file import FileSettings
 from tocsin.document import Document, Steps
 from tocsin.errors import ConfigError, ConfigErrors, Place, SetupError
+from tocsin.foreign import Foreign, foreign_of
 from tocsin.inputs import codec_settings, devices_given, devices_in, is_one_source, labels_given, metrics_given
 from tocsin.instant import SECOND
 from tocsin.rule import Rule, parse_rules, read_rules
@@ -42,6 +43,8 @@ LIVE_LATENESS = 5 * SECOND
 class Config:
     """One pipeline as its file describes it; paths are absolute or relative to here, times nanoseconds.
 
+    Readings come from one of three: `recording`, a file; `http`, where they are posted; `foreign`, messages of others.
+
     `metrics` are those that the source can give, None where a column names them, `labels` those that a
     reading can have, None where each line names its own.  `direct` says that no broker is named: `run` then
     reads the source itself.
@@ -51,6 +54,7 @@ class Config:
     name: str
     recording: tuple[FileSettings, CodecSettings] | None
     http: str | None
+    foreign: Foreign | None
     store: str
     rules: list[Rule]
     lateness: int
@@ -67,18 +71,18 @@ class Config:
 
     @property
     def source(self) -> FileSettings:
-        """The file of readings; SetupError if they are posted instead."""
+        """The file of readings; SetupError if they come in another way."""
         return self._recorded()[0]
 
     @property
     def codec(self) -> CodecSettings:
-        """How the file is read; SetupError if readings are posted instead."""
+        """How the file is read; SetupError if readings come in another way."""
         return self._recorded()[1]
 
     def _recorded(self) -> tuple[FileSettings, CodecSettings]:
         if self.recording is None:
             raise SetupError(
-                f"{self.file}: readings are posted here, and there is no recording to read from its start: "
+                f"{self.file}: readings are {'taken from a broker' if self.foreign else 'posted'} here, and there is no recording to read from its start: "
                 "`tocsin replay --from store` decides once more what was admitted"
             )
         return self.recording
@@ -126,8 +130,9 @@ class Config:
         return Publishing(
             name=producer or self.name,
             pipeline=self.name,
-            source=None if self.http else open_source(self.source, self.codec, series),
+            source=open_source(self.source, self.codec, series) if self.recording else None,
             listen=self._listens(),
+            foreign=(self.foreign.broker(os.environ), self.foreign.messages) if self.foreign else None,
             series=series,
             by=partition_labels(self.rules),
             watermark=Watermark(self.lateness, self.max_future),
@@ -254,16 +259,19 @@ def _assemble(path: Path, file: File, rules: Mapping[int, Rule], document: Docum
     base = path.parent
     one = is_one_source(file.source, document)
     posted = file.source.http is not None
-    codec = codec_settings(file.source, document) if one and not posted else None
     if file.source.http is not None:
         check_listening(file.source.http, base, document)
+    recorded, live = file.source.file is not None, file.source.file is None
+    codec = codec_settings(file.source, document) if one and recorded else None
+    foreign = foreign_of(file.source, base, document) if one and live and not posted else None
+    form = foreign.messages.form if foreign else codec
     devices = _devices(file, base, document)
     store = _store(file, base, document)
-    if devices is None or (codec is None and not (one and posted)):
+    if devices is None or not (codec or foreign or (one and posted)):
         return None
-    named = {**{key: {} for key in (devices_given(codec) if codec else ())}, **devices}
+    named = {**{key: {} for key in (devices_given(form) if form else ())}, **devices}
     transport = transport_of(file.broker, file.pipeline, named, base, document)
-    metrics, labels = (metrics_given(codec), labels_given(codec, devices)) if codec else (None, None)
+    metrics, labels = (metrics_given(form), labels_given(form, devices)) if form else (None, None)
     document.errors.extend(unknown_words(rules, metrics, labels, document))
     document.errors.extend(bad_limits(rules.values(), devices, document))
     if transport is None:
@@ -273,9 +281,10 @@ def _assemble(path: Path, file: File, rules: Mapping[int, Rule], document: Docum
         name=file.pipeline,
         recording=(_file(file.source, base), codec) if codec else None,
         http=file.source.http,
+        foreign=foreign,
         store=store,
         rules=list(rules.values()),
-        lateness=(LIVE_LATENESS if posted else 0) if file.lateness is None else file.lateness,
+        lateness=(LIVE_LATENESS if live else 0) if file.lateness is None else file.lateness,
         idle_after=file.idle_after,
         max_future=file.max_future,
         staleness=file.staleness,
@@ -285,7 +294,7 @@ def _assemble(path: Path, file: File, rules: Mapping[int, Rule], document: Docum
         metrics=metrics,
         labels=labels,
         transport=transport,
-        direct=file.broker is None and not posted,
+        direct=file.broker is None and recorded,
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tocsin.codecs import (
+    BinarySettings,
     Cell,
     CodecSettings,
     Column,
@@ -32,7 +33,7 @@ from tocsin.shape import MetricName, Source, Time
 
 T = TypeVar("T")
 
-ROWS = ("csv", "json", "json_lines")
+ROWS = ("csv", "json", "json_lines", "binary")
 ONLY_IN = {
     "delimiter": ("csv",),
     "header": ("csv",),
@@ -43,13 +44,19 @@ ONLY_IN = {
     "metric": (*ROWS, "numbers"),
     "labels": (*ROWS, "numbers"),
     "precision": ("line_protocol",),
+    "layout": ("binary",),
+    "byte_order": ("binary",),
     "start": ("numbers",),
     "every": ("numbers",),
 }
 """The keys that not every format has."""
 
 
-class _Mistake(Exception):
+OTHERS = {"amqp": ("queue",), "kafka": ("topic",), "mqtt": ("topic",), "pubsub": ("subscription",)}
+"""The brokers that messages of others are taken out of, and the keys that only some of them have."""
+
+
+class Mistake(Exception):
     """What does not fit together, and at which key of the source."""
 
     def __init__(self, message: str, *steps: str) -> None:
@@ -58,40 +65,49 @@ class _Mistake(Exception):
 
 
 def is_one_source(source: Source, document: Document) -> bool:
-    """Whether the source is a file or a server, and has nothing that belongs to the other; else the document has the mistake."""
-    said = sorted(name for name in source.model_fields_set if name != "http") if source.http else []
-    mistake = None
-    if source.file is None and source.http is None:
-        mistake = _Mistake("expected `file:` or `http:`, where readings come from")
-    elif said:
-        mistake = _Mistake("posted readings say themselves what they are: take this out, or `http`", said[0])
+    """Whether the source is one, and has nothing that belongs to another; else the document has the mistake."""
+    given = [name for name in ("file", "http", *OTHERS) if getattr(source, name) is not None]
+    mistake = _two_sources(source, given)
     if mistake is not None:
-        document.errors.append(_placed(mistake, document))
+        document.errors.append(placed(mistake, document))
     return mistake is None
+
+
+def _two_sources(source: Source, given: list[str]) -> Mistake | None:
+    if not given:
+        places = ", ".join(f"`{name}:`" for name in OTHERS)
+        return Mistake(
+            f"expected `file:` or `http:`, where readings come from, or for messages of others one of {places}"
+        )
+    if source.http and (said := sorted(name for name in source.model_fields_set if name != "http")):
+        return Mistake("posted readings say themselves what they are: take this out, or `http`", said[0])
+    if len(given) > 1:
+        return Mistake(f"readings come from one place: keep `{given[0]}` or `{given[1]}`", given[1])
+    for key in dict.fromkeys(key for keys in OTHERS.values() for key in keys):
+        if getattr(source, key) is not None and key not in OTHERS.get(given[0], ()):
+            fit = " and ".join(name for name, keys in OTHERS.items() if key in keys)
+            return Mistake(f"`{key}` is for {fit}; this source is {given[0]}", key)
+    return None
 
 
 def codec_settings(source: Source, document: Document) -> CodecSettings | None:
     """How the file's bytes are read; None if that cannot be told, and then the document has the mistakes."""
     assert source.file is not None
     try:
-        form = source.format or _format_of(source.file)
-        misplaced = [
-            _misplaced(key, form)
-            for key in ONLY_IN
-            if getattr(source, key) not in (None, {}) and form not in ONLY_IN[key]
-        ]
+        form = _format_of(source)
+        misplaced = _all_misplaced(source, form)
         if misplaced:
-            document.errors.extend(_placed(mistake, document) for mistake in misplaced)
+            document.errors.extend(placed(mistake, document) for mistake in misplaced)
             return None
         if form == "line_protocol":
-            return _line_protocol(source)
+            return line_protocol_of(source)
         return _numbers(source) if form == "numbers" else _rows(source, form)
-    except _Mistake as mistake:
-        document.errors.append(_placed(mistake, document))
+    except Mistake as mistake:
+        document.errors.append(placed(mistake, document))
         return None
 
 
-def metrics_given(codec: CodecSettings) -> frozenset[str] | None:
+def metrics_given(codec: CodecSettings | BinarySettings) -> frozenset[str] | None:
     """The metrics that the source can give; None where a column, or each line, names them."""
     if isinstance(codec, LineProtocolSettings):
         return None
@@ -102,7 +118,7 @@ def metrics_given(codec: CodecSettings) -> frozenset[str] | None:
     return frozenset(known) if len(known) == len(named) else None
 
 
-def devices_given(codec: CodecSettings) -> list[str]:
+def devices_given(codec: CodecSettings | BinarySettings) -> list[str]:
     """The devices that the file itself names; those that a column names are not known."""
     if isinstance(codec, NumbersSettings):
         return [codec.device]
@@ -111,7 +127,9 @@ def devices_given(codec: CodecSettings) -> list[str]:
     return [cell.device.value for cell in codec.cells if isinstance(cell.device, Constant)]
 
 
-def labels_given(codec: CodecSettings, devices: Mapping[str, Mapping[str, str]]) -> frozenset[str] | None:
+def labels_given(
+    codec: CodecSettings | BinarySettings, devices: Mapping[str, Mapping[str, str]]
+) -> frozenset[str] | None:
     """The labels that a reading can have, its device among them; None where each line names its own."""
     if isinstance(codec, LineProtocolSettings):
         return None
@@ -166,49 +184,71 @@ def _device(header: list[str], row: list[str], place: Place) -> tuple[str, dict[
     return device, labels
 
 
-def _format_of(file: str) -> str:
-    form = format_of(file)
+def _format_of(source: Source) -> str:
+    file = source.file or ""
+    form = source.format or format_of(file)
+    if form == "binary":
+        raise Mistake("binary is for messages; expected csv, json, json_lines, line_protocol or numbers", "format")
     if form is None:
-        raise _Mistake(
+        raise Mistake(
             f"the format cannot be told from the name '{file}': add `format:` csv, json, json_lines, line_protocol or numbers",
             "file",
         )
     return form
 
 
-def _misplaced(key: str, form: str) -> _Mistake:
-    return _Mistake(f"`{key}` is for format {' and '.join(ONLY_IN[key])}; this source is {form}", key)
+def check_keys(source: Source, form: str, *, of_messages: bool) -> None:
+    """Raise the first mistake if there are keys that a format does not have; a message that is a number has a time."""
+    extra = ("time",) if of_messages and form == "numbers" else ()
+    misplaced = [mistake for mistake in _all_misplaced(source, form) if mistake.steps[0] not in extra]
+    if misplaced:
+        raise misplaced[0]
 
 
-def _placed(mistake: _Mistake, document: Document) -> ConfigError:
+def _all_misplaced(source: Source, form: str) -> list[Mistake]:
+    return [
+        _misplaced(key, form)
+        for key, forms in ONLY_IN.items()
+        if getattr(source, key) not in (None, {}) and form not in forms
+    ]
+
+
+def _misplaced(key: str, form: str) -> Mistake:
+    return Mistake(f"`{key}` is for format {' and '.join(ONLY_IN[key])}; this source is {form}", key)
+
+
+def placed(mistake: Mistake, document: Document) -> ConfigError:
+    """The mistake with its place in the file."""
     steps: Steps = ("source", *mistake.steps)
     return ConfigError(f"`{'.'.join(map(str, steps))}`: {mistake}", document.place_of_key(steps))
 
 
 def _numbers(source: Source) -> NumbersSettings:
     _check_sort(source)
-    metric = _needed(source.metric, "metric", "bpm")
+    metric = needed(source.metric, "metric", "bpm")
     if metric.constant is None:
-        raise _Mistake("one number a line has no columns: name the metric itself", "metric")
+        raise Mistake("one number a line has no columns: name the metric itself", "metric")
     return NumbersSettings(
-        start=_needed(source.start, "start", "2024-01-01T00:00:00Z"),
-        every=_needed(source.every, "every", "500ms"),
-        device=_itself(_needed(source.device, "device", "p207"), "device"),
+        start=needed(source.start, "start", "2024-01-01T00:00:00Z"),
+        every=needed(source.every, "every", "500ms"),
+        device=_itself(needed(source.device, "device", "p207"), "device"),
         metric=metric.constant,
         labels=tuple(sorted((label, _itself(value, "labels", label)) for label, value in source.labels.items())),
     )
 
 
-def _line_protocol(source: Source) -> CodecSettings:
+def line_protocol_of(source: Source) -> CodecSettings:
+    """What line protocol needs."""
     _check_sort(source)
     if source.device is not None and source.device.column is None:
-        raise _Mistake("name the tag that tells the device, as in device: host", "device")
+        raise Mistake("name the tag that tells the device, as in device: host", "device")
     return LineProtocolSettings(source.precision or "ns", source.device.column if source.device else None)
 
 
-def _needed(value: T | None, key: str, example: str) -> T:
+def needed(value: T | None, key: str, example: str) -> T:
+    """What must be said; a mistake with an example if it is not."""
     if value is None:
-        raise _Mistake(f"`{key}` is missing, as in {key}: {example}")
+        raise Mistake(f"`{key}` is missing, as in {key}: {example}")
     return value
 
 
@@ -216,35 +256,37 @@ def _itself(named: ColumnShape, *steps: str) -> str:
     """Without columns a bare text is the name itself."""
     text = named.constant if named.column is None else named.column
     if text is None:
-        raise _Mistake("expected a name", *steps)
+        raise Mistake("expected a name", *steps)
     return text
 
 
 def _check_sort(source: Source) -> None:
     if source.sort and source.follow:
-        raise _Mistake("a file that is followed never ends, so it cannot be sorted: keep `sort` or `follow`", "sort")
+        raise Mistake("a file that is followed never ends, so it cannot be sorted: keep `sort` or `follow`", "sort")
 
 
 def _rows(source: Source, form: str) -> CodecSettings:
     _check_sort(source)
-    time, cells = _time(_needed(source.time, "time", "ts")), _cells(source)
+    time, cells = time_of(needed(source.time, "time", "ts")), cells_of(source)
     if form == "csv":
         usual = "\t" if (source.file or "").lower().removesuffix(".gz").endswith(".tsv") else ","
         return CsvSettings(time, cells, source.delimiter or usual, source.header, source.missing or ())
     return JsonLinesSettings(time, cells) if form == "json_lines" else JsonSettings(time, cells)
 
 
-def _time(time: Time) -> TimeSettings:
+def time_of(time: Time) -> TimeSettings:
+    """How the time is written."""
     return TimeSettings(time.column, time.format, time.zone, time.ambiguous)
 
 
-def _cells(source: Source) -> tuple[Cell, ...]:
+def cells_of(source: Source) -> tuple[Cell, ...]:
+    """The readings of a row."""
     labels = {label: _named(value, "labels", label) for label, value in source.labels.items()}
     if source.readings is None:
         return (_long_cell(source, labels),)
     for key in ("metric", "value"):
         if getattr(source, key) is not None:
-            raise _Mistake(
+            raise Mistake(
                 "`readings` says already which columns hold numbers: keep `readings` or `metric` and `value`", key
             )
     device = _named(source.device, "device") if source.device else None
@@ -252,7 +294,7 @@ def _cells(source: Source) -> tuple[Cell, ...]:
     for column, cell in source.readings.items():
         owner = Constant(cell.device) if cell.device is not None else device
         if owner is None:
-            raise _Mistake("whose readings are these? Add `device:` here or to the source", "readings", column)
+            raise Mistake("whose readings are these? Add `device:` here or to the source", "readings", column)
         own = {label: Constant(value) for label, value in cell.labels.items()}
         cells.append(Cell(column, owner, Constant(cell.metric), tuple(sorted({**labels, **own}.items()))))
     return tuple(cells)
@@ -260,11 +302,11 @@ def _cells(source: Source) -> tuple[Cell, ...]:
 
 def _long_cell(source: Source, labels: Mapping[str, Named]) -> Cell:
     if source.metric is None and source.value is None:
-        raise _Mistake("which columns hold numbers? Add `readings` (column: metric), or `metric` and `value`")
+        raise Mistake("which columns hold numbers? Add `readings` (column: metric), or `metric` and `value`")
     return Cell(
-        _needed(source.value, "value", "value"),
-        _named(_needed(source.device, "device", "device"), "device"),
-        _named(_needed(source.metric, "metric", "{column: name}"), "metric"),
+        needed(source.value, "value", "value"),
+        _named(needed(source.device, "device", "device"), "device"),
+        _named(needed(source.metric, "metric", "{column: name}"), "metric"),
         tuple(sorted(labels.items())),
     )
 
@@ -274,4 +316,4 @@ def _named(named: ColumnShape | MetricName, *steps: str) -> Named:
         return Column(named.column)
     if named.constant is not None and named.column is None:
         return Constant(named.constant)
-    raise _Mistake("expected either `column` or `constant`", *steps)
+    raise Mistake("expected either `column` or `constant`", *steps)

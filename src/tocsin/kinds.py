@@ -6,6 +6,7 @@ A kind is a pydantic type: how to read what YAML gave, and how a JSON Schema des
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
@@ -122,6 +123,19 @@ def _broker_url(value: object) -> str:
     return value
 
 
+def _url_of(*schemes: str) -> Callable[[object], str]:
+    """The address of a broker of one kind, as text."""
+
+    def check(value: object) -> str:
+        scheme, _, address = value.partition("://") if isinstance(value, str) else ("", "", "")
+        if not isinstance(value, str) or scheme not in schemes or not address:
+            found = f"'{scheme}://…'" if address else "this"  # it may hold a password
+            raise Unfit(f"{found} is not its address: expected one as in {schemes[0]}://host")
+        return value
+
+    return check
+
+
 def _size(value: object) -> int:
     found = SIZE.fullmatch(value) if isinstance(value, str) else None
     if found is None:
@@ -185,5 +199,9 @@ PipelineName = Annotated[str, BeforeValidator(_pipeline), WithJsonSchema({**TEXT
 Metric = Annotated[str, BeforeValidator(_metric), WithJsonSchema({"type": "string", "pattern": f"^{METRIC.pattern}$"})]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts), WithJsonSchema({"anyOf": [TEXT, TEXTS]})]
 BrokerUrl = Annotated[str, BeforeValidator(_broker_url), WithJsonSchema({"type": "string"})]
+AmqpUrl = Annotated[str, BeforeValidator(_url_of("amqp", "amqps")), WithJsonSchema({"type": "string"})]
+KafkaUrl = Annotated[str, BeforeValidator(_url_of("kafka", "kafkas")), WithJsonSchema({"type": "string"})]
+MqttUrl = Annotated[str, BeforeValidator(_url_of("mqtt", "mqtts")), WithJsonSchema({"type": "string"})]
+PubsubUrl = Annotated[str, BeforeValidator(_url_of("pubsub")), WithJsonSchema({"type": "string"})]
 Size = Annotated[int, BeforeValidator(_size), WithJsonSchema({"type": "string", "pattern": f"^{SIZE.pattern}$"})]
 Devices = Annotated[dict[str, dict[str, str]] | str, BeforeValidator(_devices), WithJsonSchema(_DEVICES)]

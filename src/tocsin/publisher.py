@@ -132,6 +132,16 @@ class Publisher:
         self._append([*messages, *_rejected(rejects, self._partitioner.partitions[0])], sorted(known))
         return len(batch)
 
+    def feed(
+        self, batch: Batch, rejects: Sequence[Reject], position: Position | None, arrival: int, keys: Sequence[str]
+    ) -> None:
+        """Publish what messages of others held; `keys` are their stable names, to be known when they come again."""
+        self._note_first(batch, self.watermark.admit(batch, arrival))
+        self.position = position
+        bad = list(rejects)
+        messages = list(self._messages(batch, arrival, bad))
+        self._append([*messages, *_rejected(bad, self._partitioner.partitions[0])], keys=keys)
+
     def tell(self, to: int | None = None) -> None:
         """Tell every partition how far this producer has come; with `to`, the wall clock has moved it there."""
         if to is not None:

@@ -15,14 +15,18 @@ from tocsin.document import Document, Steps
 from tocsin.errors import ConfigError, did_you_mean
 from tocsin.instant import SECOND
 from tocsin.kinds import (
+    AmqpUrl,
     BrokerUrl,
     Devices,
     Duration,
     Instant,
+    KafkaUrl,
     Letter,
     Metric,
+    MqttUrl,
     PipelineName,
     PositiveDuration,
+    PubsubUrl,
     Size,
     Text,
     Texts,
@@ -98,8 +102,20 @@ class Source(Part):
     http: str | None = Field(
         None, min_length=1, description="Listen for posted readings, at http://127.0.0.1:8086; instead of a file."
     )
-    format: Literal["csv", "json", "json_lines", "line_protocol", "numbers"] | None = Field(
-        None, description="Told by the file's name when unsaid."
+    amqp: AmqpUrl | None = Field(None, description="Take messages of others out of RabbitMQ, at amqp://host.")
+    queue: Texts | None = Field(None, description="The queue of amqp, or a list of them.")
+    kafka: KafkaUrl | None = Field(None, description="Take messages of others out of Kafka, at kafka://host:9092.")
+    mqtt: MqttUrl | None = Field(None, description="Take messages of others from an MQTT server, at mqtt://host.")
+    topic: Text | None = Field(
+        None,
+        description="The topic of kafka; of mqtt a filter with + and #, or a template as in plant/{device}/{metric}.",
+    )
+    pubsub: PubsubUrl | None = Field(
+        None, description="Take messages of others out of Google Pub/Sub, at pubsub://project."
+    )
+    subscription: Text | None = Field(None, description="The subscription of pubsub.")
+    format: Literal["csv", "json", "json_lines", "line_protocol", "numbers", "binary"] | None = Field(
+        None, description="Told by the file's name when unsaid; of messages json."
     )
     follow: bool = Field(False, description="Go on with what is appended, through rotation and truncation.")
     sort: bool = Field(False, description="Put a bounded file in order of time first.")
@@ -116,6 +132,12 @@ class Source(Part):
     )
     metric: MetricName | None = Field(None, description="The metric, or {column: COLUMN}; for rows with one reading.")
     value: Text | None = Field(None, description="Column of the value; for rows with one reading.")
+    layout: dict[str, Text] | None = Field(
+        None, min_length=1, description="For format binary, field: kind, in their order; {time: double, value: float}."
+    )
+    byte_order: Literal["little", "big"] | None = Field(
+        None, description="For format binary, which byte of a number comes first; little when unsaid."
+    )
     start: Instant | None = Field(None, description="Time of the first number; for format numbers.")
     precision: Literal["ns", "us", "ms", "s"] | None = Field(
         None, description="The unit of times in line protocol; ns when unsaid."
@@ -198,11 +220,13 @@ def fill(document: Document) -> File | None:
 
 def is_text(steps: Steps) -> bool:
     """Whether the value there is a text even where YAML would see a number, as in `zip: 01234`."""
-    if len(steps) > 1 and steps[-2] in {"labels", "annotations", "readings", "column", "header", "missing"}:
+    if len(steps) > 1 and steps[-2] in {"labels", "annotations", "readings", "column", "header", "missing", "queue"}:
         return True
     names = {
         "pipeline",
         "queue",
+        "topic",
+        "subscription",
         "name",
         "device",
         "metric",

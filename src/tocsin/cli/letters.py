@@ -13,6 +13,7 @@ from tocsin.cli.arguments import AsJson, Number, PipelineFile
 from tocsin.cli.look import opened
 from tocsin.cli.terminal import give, give_rows, say, several
 from tocsin.errors import SetupError
+from tocsin.message import CONTENT_TYPE
 
 if TYPE_CHECKING:
     from tocsin.stores import DeadLetter
@@ -98,10 +99,17 @@ def _chosen(store: SqlStore, file: Path, numbers: list[int] | None, every: bool)
 
 
 def _plain(place: dict[str, Any]) -> dict[str, Any]:
-    return place if "broker" in place else {name: place[name] for name in ("file", "line") if name in place}
+    return (
+        place
+        if "broker" in place or "source" in place
+        else {name: place[name] for name in ("file", "line") if name in place}
+    )
 
 
 def _where(place: dict[str, Any]) -> str:
+    if "source" in place:
+        hidden = ("source", "arrival", "time", CONTENT_TYPE)
+        return " ".join(f"{name} {value}" for name, value in place.items() if name not in hidden)
     if "broker" not in place:
         return ":".join(str(value) for value in _plain(place).values())
     return " ".join(f"{name} {value}" for name, value in place.items() if name != "broker")

@@ -48,7 +48,14 @@ class Constant:
     value: str
 
 
-Part = Column | Constant
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What travels beside the body of a message, or a word of its topic: `$key`, `$topic`, `$arrival`, `$topic.device`."""
+
+    name: str
+
+
+Part = Column | Constant | Beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +65,15 @@ class TimeSettings:
     Several columns are joined with a space.  `zone` is for times that do not say theirs.  Local times
     that the change to or from summer time makes ambiguous, or skips, are rejects, unless `ambiguous`
     says which offset counts: the one that gives the earlier instant or the later.
+
+    With `beside` the only column is what travels beside a message, `$time` or `$arrival`, in nanoseconds.
     """
 
     columns: tuple[str, ...]
     format: str = "iso8601"
     zone: str = "UTC"
     ambiguous: Ambiguous = "reject"
+    beside: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what can be known to be wrong without a file; ValueError says what was expected."""
@@ -134,6 +144,31 @@ class LineProtocolSettings:
     codec: ClassVar[str] = "line_protocol"
     precision: Precision = "ns"
     device: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BinarySettings:
+    """Packed numbers, one record after the other: of each field its name and its kind, such as `double` or `text 8`."""
+
+    codec: ClassVar[str] = "binary"
+    time: TimeSettings
+    cells: tuple[Cell, ...]
+    layout: tuple[tuple[str, str], ...]
+    byte_order: Literal["little", "big"] = "little"
+
+
+@dataclass(frozen=True, slots=True)
+class MessageSettings:
+    """How messages of others are read: the form of their bodies, and the template that takes their topics apart.
+
+    Without a form they are readings in Tocsin's own.  `scheme` says what kind of broker they come from, and `topic` is
+    the one that all have in common, where there is one.
+    """
+
+    form: CodecSettings | BinarySettings | None
+    scheme: str
+    topic: str = ""
+    template: str | None = None
 
 
 CodecSettings = CsvSettings | JsonLinesSettings | JsonSettings | NumbersSettings | LineProtocolSettings
@@ -211,7 +246,8 @@ def format_of(name: str) -> str | None:
 def names_in(time: TimeSettings, cells: Sequence[Cell]) -> list[str]:
     """The columns that are read as text: times, devices, metrics and labels, each once."""
     parts = [part for cell in cells for part in (cell.device, cell.metric, *(label for _, label in cell.labels))]
-    return list(dict.fromkeys([*time.columns, *(part.name for part in parts if isinstance(part, Column))]))
+    written = () if time.beside else time.columns
+    return list(dict.fromkeys([*written, *(part.name for part in parts if isinstance(part, Column))]))
 
 
 def columns_of(time: TimeSettings, cells: Sequence[Cell]) -> list[str]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tocsin.codecs import Cell, Column, Constant, Part, TimeSettings
+from tocsin.codecs import Beside, Cell, Column, Constant, Part, TimeSettings
 from tocsin.codecs._times import BLANK, READ, Clock, Mask, States
 from tocsin.reading import Batch, Codes, Labels, Series, Values, labels_of
 
@@ -29,8 +29,39 @@ _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _INFINITE = r"(?i)^[+-]?(nan|inf|infinity)$"
 
 
+class Alongside:
+    """What travels beside some messages, as columns with a value for each of their rows.
+
+    `places` says of each row which message it is of; without it all rows are of one message.
+    """
+
+    def __init__(self, columns: dict[str, pa.Array], places: Places | None = None) -> None:
+        self._columns = columns
+        self._places = places
+
+    def of(self, places: Places) -> Alongside:
+        """The same for rows of these messages."""
+        return Alongside(self._columns, places)
+
+    def of_one(self, place: int) -> Alongside:
+        """The same for rows of one message alone."""
+        return Alongside({name: column.slice(place, 1) for name, column in self._columns.items()})
+
+    def fits(self, rows: int) -> bool:
+        """Whether there are as many rows as there should be."""
+        return self._places is None or len(self._places) == rows
+
+    def has(self, name: str) -> bool:
+        """Whether this is not in the body."""
+        return name in self._columns
+
+    def column(self, name: str, rows: int) -> pa.Array:
+        """The value of each row."""
+        return self._columns[name].take(pa.array(np.zeros(rows, np.intp) if self._places is None else self._places))
+
+
 class Cells:
-    """The cells of one source's rows."""
+    """The cells of one source's rows; `alongside` is what is not in them, where they are of messages."""
 
     def __init__(self, time: TimeSettings, cells: Sequence[Cell], series: Series) -> None:
         self._clock = Clock(time)
@@ -39,12 +70,13 @@ class Cells:
         self._owners = [_Owner(cell, series) for cell in cells]
         self._places = Seen()
         self._series = series
+        self.alongside: Alongside | None = None
 
     def readings(self, columns: Columns, rows: int) -> tuple[Batch, list[Fault]]:
         """The readings of so many rows, and the faults in the order of rows."""
         if rows == 0:
             return Batch.empty(self._series), []
-        columns = cache(columns)
+        columns = cache(self._with_alongside(columns, rows))
         written = self._written(columns)
         times, states = self._clock.read(written)
         numbers = [to_numbers(columns(cell.value)) for cell in self._cells]
@@ -56,6 +88,12 @@ class Cells:
         time = np.repeat(times, len(self._cells)) if len(self._cells) > 1 else times
         # Adding 0.0 makes -0.0 plain zero.
         return Batch(self._series, found.code.ravel()[which], time[which], value.ravel()[which] + 0.0), faults
+
+    def _with_alongside(self, columns: Columns, rows: int) -> Columns:
+        beside = self.alongside
+        if beside is None:
+            return columns
+        return lambda name: beside.column(name, rows) if beside.has(name) else columns(name)
 
     def _written(self, columns: Columns) -> pa.Array:
         parts = [columns(name) for name in self._time_columns]
@@ -136,6 +174,8 @@ _NO_DEVICE, _NO_METRIC = -1, -2
 
 def _nobody(cell: Cell, code: int) -> str:
     what, part = ("device", cell.device) if code == _NO_DEVICE else ("metric", cell.metric)
+    if isinstance(part, Beside):
+        return f"the {what} is blank ({part.name})"
     return f"the {what} is blank" + (f" (column '{part.name}')" if isinstance(part, Column) else "")
 
 
@@ -147,7 +187,7 @@ class _Owner:
         self._labels = [name for name, _ in cell.labels]
         self._series = series
         self._codes = np.empty(0, np.int32)
-        self.columns = tuple(dict.fromkeys(part.name for part in self._parts if isinstance(part, Column)))
+        self.columns = tuple(dict.fromkeys(part.name for part in self._parts if not isinstance(part, Constant)))
 
     def codes(self, columns: Columns, places: Places) -> Codes:
         """The code of every row's series; negative where the row does not say whose it is.

@@ -45,7 +45,7 @@ class Objects:
         self._wanted = columns_of(time, cells)
         self._text = frozenset(names_in(time, cells))
         self._steps = {path: path.split(".") for path in self._wanted}
-        self._cells = Cells(time, cells, series)
+        self.cells = Cells(time, cells, series)
         self._series = series
 
     def begin(self, lines: Iterable[bytes], file: str) -> None:
@@ -57,10 +57,18 @@ class Objects:
                 f"{file}: none of the first {len(tried)} lines is a JSON object: expected one as in {_EXAMPLE}"
             )
         if there:
-            self._steps = {
-                path: [path] if any(path in one for one in there) else path.split(".") for path in self._wanted
-            }
+            self._learn(there)
             self._check(there, file)
+
+    def look(self, lines: Iterable[bytes]) -> bool:
+        """Look in some objects whether a dotted name is a path or a key; nothing is amiss if there are none."""
+        there = [thing for raw in lines if isinstance(thing := self._load(raw), dict)]
+        if there:
+            self._learn(there)
+        return bool(there)
+
+    def _learn(self, there: list[dict[str, Any]]) -> None:
+        self._steps = {path: [path] if any(path in one for one in there) else path.split(".") for path in self._wanted}
 
     def read(self, data: bytes, line: int, record: Record) -> Read:
         """The readings of lines with an object each, and a reject for every line that is at fault."""
@@ -75,10 +83,13 @@ class Objects:
             return None
         alike = self._alike(data)
         if alike is not None:
-            batch, faults = self._cells.readings(alike.__getitem__, len(alike[self._wanted[0]]))
+            rows = len(alike[self._wanted[0]])
+            if not self._fits(rows):
+                return None
+            batch, faults = self.cells.readings(alike.__getitem__, rows)
             return None if faults else batch
         lines = _objects_in_lines(data)
-        if not lines:
+        if not lines or not self._fits(lines):
             return None
         try:
             table = self._table(data)
@@ -86,8 +97,11 @@ class Objects:
             return None
         if table is None or table.num_rows != lines:
             return None
-        batch, faults = self._cells.readings(lambda path: _pick(table, self._steps[path]), lines)
+        batch, faults = self.cells.readings(lambda path: _pick(table, self._steps[path]), lines)
         return None if faults else batch
+
+    def _fits(self, rows: int) -> bool:
+        return self.cells.alongside is None or self.cells.alongside.fits(rows)
 
     def _alike(self, data: bytes) -> dict[str, pa.Array] | None:
         """The columns, if every line is written as the first one and no path leads into an inner object."""
@@ -104,7 +118,7 @@ class Objects:
                 good.append((number, raw, thing))
             elif raw.strip():
                 rejects.append(reject(raw, record, number, thing))
-        batch, faults = self._cells.readings(self._columns([thing for _, _, thing in good]), len(good))
+        batch, faults = self.cells.readings(self._columns([thing for _, _, thing in good]), len(good))
         rejects += [reject(good[place][1], record, good[place][0], reason) for place, reason in faults]
         return batch, sorted(rejects, key=lambda one: int(one.place["line"]))
 

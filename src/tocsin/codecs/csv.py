@@ -48,7 +48,7 @@ class Decoder:
         self._delimiter = settings.delimiter.encode()
         self._wanted = columns_of(settings.time, settings.cells)
         self._text = frozenset(names_in(settings.time, settings.cells))
-        self._cells = Cells(settings.time, settings.cells, series)
+        self.cells = Cells(settings.time, settings.cells, series)
         self._series = series
         self._header: list[str] | None = list(settings.header) if settings.header else None
 
@@ -57,6 +57,11 @@ class Decoder:
         check_text(head, file)
         size, _ = self._learn(head, file)
         return size
+
+    @property
+    def header(self) -> list[str]:
+        """The names of the columns, as far as they are known."""
+        return list(self._header or ())
 
     def whole(self, data: bytes) -> int:
         """Where the last row ends that is complete."""
@@ -76,7 +81,7 @@ class Decoder:
         if record.place["offset"] == 0:
             size, lines = self._learn(data, record.place["file"])
             data, line = data[size:], line + lines
-        batch, rejects = narrow(data, line, self._at_once, partial(self._row_by_row, record), self.whole)
+        batch, rejects = narrow(data, line, self.at_once, partial(self._row_by_row, record), self.whole)
         return Decoded(batch, rejects, record.end, len(record.data))
 
     def _learn(self, data: bytes, file: str) -> tuple[int, int]:
@@ -100,7 +105,7 @@ class Decoder:
             _check_columns(self._wanted, self._header, file, self._settings.delimiter)
         return start, 0
 
-    def _at_once(self, data: bytes) -> Batch | None:
+    def at_once(self, data: bytes) -> Batch | None:
         """The readings, if there is nothing to reject; None if any line needs a closer look."""
         if not data or data.isspace():
             return Batch.empty(self._series)
@@ -113,7 +118,9 @@ class Decoder:
             table = self._table(data, names, types)
         except (pa.ArrowInvalid, pa.ArrowKeyError):
             return None
-        batch, faults = self._cells.readings(lambda name: _one(table.column(place[name])), table.num_rows)
+        if self.cells.alongside is not None and not self.cells.alongside.fits(table.num_rows):
+            return None
+        batch, faults = self.cells.readings(lambda name: _one(table.column(place[name])), table.num_rows)
         return None if faults else batch
 
     def _table(self, data: bytes, names: list[str], types: dict[str, Any]) -> Any:
@@ -141,7 +148,7 @@ class Decoder:
             elif fields:
                 good.append((line, raw, fields))
             line += row.lines
-        batch, faults = self._cells.readings(self._columns([fields for _, _, fields in good]), len(good))
+        batch, faults = self.cells.readings(self._columns([fields for _, _, fields in good]), len(good))
         rejects += [reject(good[place][1], record, good[place][0], reason) for place, reason in faults]
         return batch, sorted(rejects, key=lambda one: int(one.place["line"]))
 

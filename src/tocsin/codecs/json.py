@@ -30,36 +30,36 @@ class Decoder:
     """Reads one source of JSON values."""
 
     def __init__(self, settings: JsonSettings, series: Series) -> None:
-        self._objects = Objects(settings.time, settings.cells, series)
+        self.objects = Objects(settings.time, settings.cells, series)
 
     def begin(self, head: bytes, file: str) -> int:
         """Look for the paths in the first objects; there is no header."""
         check_text(head, file)
-        self._objects.begin([head[start:end] for start, end in _objects(head)], file)
+        self.objects.begin([head[start:end] for start, end in objects_in(head)], file)
         return 0
 
     def whole(self, data: bytes) -> int:
         """Where the last complete object ends."""
-        return max((end for _, end in _objects(data)), default=0)
+        return max((end for _, end in objects_in(data)), default=0)
 
     def decode(self, record: Record) -> Decoded:
         """The readings of a record, read at once if all its objects are good."""
-        batch = self._objects.at_once(record.data)
+        batch = self.objects.at_once(record.data)
         if batch is None:
-            batch = self._objects.at_once(_lined_up(record.data))
+            batch = self.objects.at_once(lined_up(record.data))
         rejects: list[Reject] = []
         if batch is None:
             pieces, rejects = _Pieces(record).take_apart()
-            batch, faults = self._objects.read(b"\n".join(_in_one_line(raw) for _, raw in pieces), 0, record)
+            batch, faults = self.objects.read(b"\n".join(_in_one_line(raw) for _, raw in pieces), 0, record)
             rejects += [_as_it_stands(fault, *pieces[int(fault.place["line"])]) for fault in faults]
         rejects.sort(key=lambda one: int(one.place["line"]))
         return Decoded(batch, rejects, record.end, len(record.data))
 
 
-def _lined_up(data: bytes) -> bytes:
+def lined_up(data: bytes) -> bytes:
     """Objects that only separators stand between, a line each; nothing that can be read if there is more."""
     flat = _in_one_line(data.removeprefix(BOM))
-    spans = _objects(flat)
+    spans = objects_in(flat)
     ends = [0, *(end for _, end in spans)]
     starts = [*(start for start, _ in spans), len(flat)]
     if any(flat[end:start].strip(_BETWEEN) for end, start in zip(ends, starts, strict=True)):
@@ -91,7 +91,7 @@ class _Pieces:
     def _take_from(self, begin: int) -> int | None:
         """Take objects from here on; returns where to begin anew if one is broken and hides others."""
         place = begin
-        for start, end in _objects(self._data[begin:]):
+        for start, end in objects_in(self._data[begin:]):
             self._between(place, begin + start)
             again = (
                 None if _is_json(self._data[begin + start : begin + end]) else self._again(begin + start, begin + end)
@@ -132,7 +132,7 @@ def _is_json(raw: bytes) -> bool:
     return True
 
 
-def _objects(data: bytes) -> list[tuple[int, int]]:
+def objects_in(data: bytes) -> list[tuple[int, int]]:
     """Where the outermost objects of a text begin and end."""
     text = np.frombuffer(data.replace(rb"\\", b"__").replace(rb"\"", b"__"), np.uint8)
     outside = np.cumsum(text == ord('"'), dtype=np.int32) % 2 == 0

@@ -46,7 +46,7 @@ class Broker:
 
     `name` is the topic, exchange, subscription or prefix of queues.  `partitions` are the names of the
     partitions: "0" to "n − 1", or, where the file has a `queue` template such as "{device}", the queues
-    themselves.  `group` is the consumers' for whom a sink makes sure that nothing is published past them,
+    themselves; none of a topic of others, which has as many as it has.  `group` is the consumers' for whom a sink makes sure that nothing is published past them,
     where the broker keeps messages only for those whom it knows (a subscription of Pub/Sub).  `create` says whether what is not there is declared; what is there must be as described,
     and a mismatch is a SetupError that names what differs.
     """
@@ -65,7 +65,9 @@ class Broker:
 
     def __str__(self) -> str:
         return (
-            f"the journal {self.address.path}" if self.address.scheme == "journal" else f"{self.address} ({self.name})"
+            f"the journal {self.address.path}"
+            if self.address.scheme == "journal"
+            else f"{self.address} ({self.name or self.queue})"
         )
 
 

@@ -68,7 +68,7 @@ def explained(address: Address, error: BaseException) -> TocsinError:
     for kind, meanings in ((SetupError, TO_MEND), (NotConnected, COMES_BACK)):
         for words, meaning in meanings.items():
             if found := re.search(words, said):
-                return kind(f"{address}: {found.expand(meaning)}")
+                return kind(f"{address}: {address.worded(found.expand(meaning))}")
     return NotConnected(
         f"{address}: the connection was lost: see whether the broker runs, and whether the network does"
     )

@@ -168,10 +168,11 @@ class Topic:
         found = self._partitions()
         if found is None:
             if not self._broker.create:
-                raise SetupError(f"{self._named()} is not there: make it, or set `create: true`")
+                remedy = self._broker.address.worded("make it, or set `create: true`")
+                raise SetupError(f"{self._named()} is not there: {remedy}")
             found = self._create()
         wanted = len(self._broker.partitions)
-        if found != wanted:
+        if wanted and found != wanted:
             remedy = f"set `partitions: {found}`, or another `name`"
             raise SetupError(f"{self._named()} has {found} partitions, expected {wanted}: {remedy}")
 

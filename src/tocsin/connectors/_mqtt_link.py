@@ -236,7 +236,7 @@ class Link:
             self._fault = self._fault or NotConnected(f"{self._address}: the connection is lost{perhaps}")
 
     def _refusal(self, code: ReasonCode, what: str) -> TocsinError:
-        remedy = REMEDIES.get(code.value, "").format(client=self._client_id)
+        remedy = self._address.worded(REMEDIES.get(code.value, "")).format(client=self._client_id)
         said = f"{self._address}: the server {what} ({str(code).lower()})"
         return SetupError(f"{said}: {remedy}") if remedy else NotConnected(said)
 

@@ -94,7 +94,7 @@ def translated(address: Address, doing: str, error: BaseException) -> TocsinErro
     names = (each.__name__ for each in type(error).__mro__)
     kind, remedy = next((ERRORS[name] for name in names if name in ERRORS), (NotConnected, ""))
     said = getattr(error, "message", "") or str(error) or type(error).__name__
-    return kind(f"{address}: {doing}: {said}{': ' if remedy else ''}{remedy}")
+    return kind(f"{address}: {doing}: {said}{': ' if remedy else ''}{address.worded(remedy)}")
 
 
 def is_called(error: BaseException, name: str) -> bool:
@@ -112,6 +112,8 @@ class Topic:
         self.address, self._create = broker.address, broker.create
         self.settings = settings_of(broker.address)
         project, topic = broker.address.host, broker.address.path or broker.name
+        # A subscription of others is taken as it is, whatever its topic.
+        self._named = bool(topic)
         self.group = group
         self.path = f"projects/{project}/topics/{topic}"
         self.subscription = f"projects/{project}/subscriptions/{broker.queue or f'{topic}-{group}'}"
@@ -137,8 +139,9 @@ class Topic:
                 self.prepare(publisher)
                 _make(subscriber.create_subscription, self._wanted())
                 found = self._found(subscriber)
-        self._check("topic", found.topic, self.path)
-        self._check("enable_message_ordering", found.enable_message_ordering, self.settings.ordering)
+        if self._named:
+            self._check("topic", found.topic, self.path)
+            self._check("enable_message_ordering", found.enable_message_ordering, self.settings.ordering)
         return int(found.ack_deadline_seconds)
 
     def _found(self, subscriber: Any) -> Any:

@@ -16,9 +16,10 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -89,6 +90,7 @@ class Journal:
 
     def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
+        self._pending: list[Callable[[], None]] | None = None
         if not create and not path.exists():
             raise SetupError(f"journal '{path}': there is no such file yet: `tocsin publish` or `tocsin run` makes it")
         if not path.parent.is_dir():
@@ -123,6 +125,19 @@ class Journal:
         self._connection.executemany("INSERT OR IGNORE INTO about VALUES (?, ?)", words)
         self._connection.execute("COMMIT")
         return dict(self._connection.execute("SELECT name, value FROM about"))
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What several producers append inside is one transaction."""
+        with self._transaction(StoreError):
+            pending: list[Callable[[], None]] = []
+            self._pending = pending
+            try:
+                yield
+            finally:
+                self._pending = None
+        for note in pending:
+            note()
 
     def producer(self, name: str) -> Producer:
         """Be the producer of this name from now on; whoever was it before can append no more.
@@ -243,6 +258,13 @@ class Journal:
         """Let go of the file."""
         self._connection.close()
 
+    def _when_committed(self, note: Callable[[], None]) -> None:
+        """Now, unless several append together."""
+        if self._pending is None:
+            note()
+        else:
+            self._pending.append(note)
+
     def _is_there(self) -> bool:
         """Whether the name still leads to the file that was opened: SQLite would go on writing into one that is gone."""
         try:
@@ -256,6 +278,9 @@ class Journal:
 
     @contextmanager
     def _transaction(self, kind: type[TocsinError]) -> Iterator[sqlite3.Connection]:
+        if self._pending is not None:
+            yield self._connection
+            return
         if not self._is_there():
             raise StoreError(
                 f"journal '{self.path}': the file was deleted or replaced while it was in use, so nothing more is written into "
@@ -338,7 +363,7 @@ class Producer:
                 [(self.id, partition, number) for partition, number in numbers.items() if self.numbers.get(partition) != number],
             )  # fmt: skip
             last = self.journal._last()  # noqa: SLF001
-        self._guard.note(last)
+        self.journal._when_committed(partial(self._guard.note, last))  # noqa: SLF001
         self.numbers, self.state = numbers, state
 
     def close(self) -> None:

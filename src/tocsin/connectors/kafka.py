@@ -222,7 +222,7 @@ class Source:
                     each.value() or b"",
                     content_type,
                     stamp,
-                    names[partition],
+                    names[partition] if names else str(partition),
                     offset + 1,
                     key.decode("utf-8", "replace") if key else "",
                     f"{topic}/{partition}/{offset}",
@@ -238,6 +238,7 @@ class Source:
     def _gone(self, each: Fetched) -> TocsinError:
         """What to say of an offset that the topic does not have."""
         partition, offset = each.partition(), each.offset()
+        anew = self._broker.address.worded(_ANEW)
         where = f"{self._broker.address}: topic '{self._broker.name}', partition {partition}"
         try:
             first, end = self._connected().get_watermark_offsets(self._place(str(partition)), timeout=PATIENCE)
@@ -246,10 +247,10 @@ class Source:
         if offset < first:
             kept = "keep messages longer (the topic's retention.ms and retention.bytes) than a pipeline may stand still"
             return RunError(
-                f"{where}: offsets from {offset} to {first - 1} are lost, removed by retention: {_ANEW}; {kept}"
+                f"{where}: offsets from {offset} to {first - 1} are lost, removed by retention: {anew}; {kept}"
             )
         return RunError(
-            f"{where}: ends at offset {end}, before {offset} where reading goes on: was it made anew? {_ANEW}"
+            f"{where}: ends at offset {end}, before {offset} where reading goes on: was it made anew? {anew}"
         )
 
 

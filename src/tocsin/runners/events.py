@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tocsin.instant import LONG_AGO, SECOND, format_duration, format_time
@@ -133,6 +134,14 @@ class ProducerReport:
             watermark=None if watermark == LONG_AGO else format_time(watermark),
             lag_seconds=lag(watermark),
         )
+
+
+def older_copy(journal: Path, producer: str, missing: int) -> tuple[str, str]:
+    """The event and the sentence of a journal that is an older copy of itself."""
+    return "older copy", (
+        f"{journal} is an older copy of itself and has lost its newest messages ({missing:,}): this is a new "
+        f"producer, {producer}, and what the old one has published is told from it by the readings alone"
+    )
 
 
 def lag(instant: int) -> float | None:

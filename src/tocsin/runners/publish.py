@@ -28,11 +28,13 @@ from tocsin.message import ARROW, JSON
 from tocsin.partition import Partitioner
 from tocsin.publisher import Publisher
 from tocsin.runners.ahead import Ahead, Source
-from tocsin.runners.events import Events, ProducerReport
+from tocsin.runners.events import Events, ProducerReport, older_copy
+from tocsin.runners.feed import Feed
 from tocsin.runners.idle import Idleness
 from tocsin.runners.send import Sender
 
 if TYPE_CHECKING:
+    from tocsin.codecs import MessageSettings
     from tocsin.reading import Batch, Series
     from tocsin.watermark import Watermark
 
@@ -55,6 +57,7 @@ class Publishing:
     pipeline: str
     source: Source | None
     listen: HttpSettings | None
+    foreign: tuple[Broker, MessageSettings] | None
     series: Series
     by: Sequence[str]
     watermark: Watermark
@@ -65,13 +68,14 @@ class Publishing:
     embedded: bool
 
 
-def journalled(parts: Publishing) -> Publisher:
-    """The publisher into the journal, as its producer from now on."""
+def journalled(parts: Publishing, journal: Journal | None = None, name: str | None = None) -> Publisher:
+    """The publisher into the journal, as its producer from now on; one of several has a name of its own."""
     encode, content_type = (to_arrow, ARROW) if parts.embedded else (to_json, JSON)
+    watermark = parts.watermark
     return Publisher(
-        Journal(parts.journal).producer(parts.name),
+        (journal or Journal(parts.journal)).producer(name or parts.name),
         Partitioner(parts.series, parts.by, parts.broker.partitions, parts.broker.queue),
-        parts.watermark,
+        watermark if name is None else type(watermark)(watermark.lateness, watermark.max_future),
         encode,
         content_type,
         in_order=parts.source is not None and parts.source.bounded and parts.watermark.lateness == 0,
@@ -92,13 +96,8 @@ class Feeder:
         self._has_room = True
         self._events = Events(parts.pipeline, "producer", broker=str(parts.broker))
         if missing := self._publisher.log.missing:
-            self._events.warning(
-                "older copy",
-                f"{parts.journal} is an older copy of itself and has lost its newest messages ({missing:,}): this is a new "
-                f"producer, {self._publisher.log.id}, and what the old one has published is told from it by the readings alone",
-                missing=missing,
-                producer=self._publisher.log.id,
-            )
+            told = older_copy(parts.journal, self._publisher.log.id, missing)
+            self._events.warning(*told, missing=missing, producer=self._publisher.log.id)
         self._report = ProducerReport(self._events, self._journal.waiting)
 
     def run(self) -> Published:
@@ -197,12 +196,20 @@ class Published:
     waiting: int = 0
 
 
+def _feeder(parts: Publishing, stopped: Callable[[], bool]) -> Callable[[], Published]:
+    """What brings readings into the journal, ready to run."""
+    if parts.foreign is None:
+        return Feeder(parts, stopped).run
+    feed = Feed(parts, journalled, stopped)
+    return lambda: Published(feed.run(), parts.name, {})
+
+
 def publish(parts: Publishing, stopped: Callable[[], bool]) -> Published:
     """Both loops, until the source ends and everything is confirmed, or it is told to stop."""
     failed: list[BaseException] = []
-    feeder, fed = Feeder(parts, lambda: stopped() or bool(failed)), threading.Event()
+    feeder, fed = _feeder(parts, lambda: stopped() or bool(failed)), threading.Event()
     if parts.embedded:
-        return feeder.run()
+        return feeder()
 
     def send() -> None:
         try:
@@ -213,7 +220,7 @@ def publish(parts: Publishing, stopped: Callable[[], bool]) -> Published:
     thread = threading.Thread(target=send, name="send", daemon=True)
     thread.start()
     try:
-        published = feeder.run()
+        published = feeder()
     finally:
         fed.set()
         thread.join()

@@ -10,15 +10,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tocsin.checkpoint import resume
+from tocsin.codecs.messages import Decoder as MessageDecoder
 from tocsin.codecs.readings import Decoder
 from tocsin.errors import EndOfInput
 from tocsin.message import Message
 from tocsin.reading import Batch, Flag, Series
 from tocsin.record import Decoded, Position, Record
 from tocsin.runners.local import Parts, refuse_second
+from tocsin.runners.places import message_at
 from tocsin.runners.publish import Publishing, publish
 
 if TYPE_CHECKING:
+    from tocsin.codecs import MessageSettings
     from tocsin.source import DecodingSource
     from tocsin.stores import DeadLetter
     from tocsin.stores.sql import SqlStore
@@ -37,16 +40,24 @@ class Requeued:
 
 
 def read_again(
-    letters: Sequence[DeadLetter], source: DecodingSource | None, series: Series
+    letters: Sequence[DeadLetter],
+    source: DecodingSource | None,
+    series: Series,
+    mapping: MessageSettings | None = None,
 ) -> tuple[list[int], list[Decoded]]:
     """(numbers of the letters that can be read now, what they hold)."""
     messages = Decoder(series)
+    foreign = MessageDecoder(mapping, series) if mapping else None
     numbers, found = [], []
     for letter in letters:
         if "broker" in letter.place:
             held = messages.decode([Message(letter.data)])
             decoded = Decoded(held.batch, [reject for _, reject in held.rejects], {})
-        elif source is None:
+        elif "source" in letter.place and foreign is not None:
+            message, arrival = message_at(letter.place, letter.data)
+            batch, faults = foreign.decode([message], [arrival])
+            decoded = Decoded(batch, [reject for _, reject in faults], {})
+        elif source is None or "source" in letter.place:
             continue  # it was posted, and told so; nothing here knows its form
         else:
             place = {"offset": 1, "earlier": 0, **letter.place}  # not the file's first line, so no header
@@ -81,13 +92,16 @@ def requeue_directly(letters: Sequence[DeadLetter], parts: Parts, store: SqlStor
 
 def requeue_through(letters: Sequence[DeadLetter], parts: Publishing, stopped: Callable[[], bool]) -> Requeued:
     """To the broker, as a producer of their own."""
-    numbers, found = read_again(letters, parts.source, parts.series)  # type: ignore[arg-type]
+    mapping = parts.foreign[1] if parts.foreign else None
+    numbers, found = read_again(letters, parts.source, parts.series, mapping)  # type: ignore[arg-type]
     if parts.source is not None:
         parts.source.close()
     if not found:
         return Requeued([], 0, None)
     journal = parts.journal if parts.embedded else parts.journal.with_suffix(".requeue")
-    published = publish(replace(parts, name=f"{parts.name}-requeue", source=_Given(found), journal=journal), stopped)
+    published = publish(
+        replace(parts, name=f"{parts.name}-requeue", source=_Given(found), foreign=None, journal=journal), stopped
+    )
     return Requeued(numbers, published.readings, None)
 
 
