@@ -167,8 +167,9 @@ class Feeder:
         self._report.look(self._readings, self._parts.watermark.value)
 
     def _tidy(self) -> bool:
-        """Let go of what was consumed, now and then; whether there is room for more."""
-        if self._has_room and time.monotonic() - self._tidied < TIDY:
+        """Let go of what was consumed, now and then and when it is full; whether there is room for more."""
+        is_early = time.monotonic() - self._tidied < TIDY
+        if self._has_room and is_early and self._journal.size() <= self._parts.retention.size:
             return True
         self._tidied = time.monotonic()
         had, self._has_room = self._has_room, self._journal.tidy(self._parts.retention)
