@@ -134,13 +134,22 @@ class Part:
 
     def _hear(self, stream: IO[str]) -> None:
         for line in stream:
-            word = json.loads(line)
-            self.words[word.pop("event")] = word
+            with suppress(ValueError):  # a library that prints says nothing to us
+                word = json.loads(line)
+                self.words[word.pop("event")] = word
 
     def _pass_on(self, stream: IO[str]) -> None:
         for line in stream:
-            self._last_words = line.rstrip("\n")
-            self._show(self.name, self._last_words)
+            self._show(self.name, line.rstrip("\n"))
+            self._last_words = _said(line)
+
+
+def _said(line: str) -> str:
+    """What a line says, without its time where it is JSON."""
+    try:
+        return str(json.loads(line)["message"])
+    except (ValueError, TypeError, KeyError):
+        return line.rstrip("\n")
 
 
 PARTS = {"watch": "consumer", "publish": "producer"}
