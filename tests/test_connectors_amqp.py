@@ -18,7 +18,7 @@ import pytest
 import trustme
 
 from broker_kit import PATIENCE, BrokerContract, Reader, confirm, numbered, opened, publish, seqs
-from commands import tocsin
+from commands import LEDGER, process, tocsin
 from faults import SEED, Undisturbed, assert_as_undisturbed, carry_under_fault, write_pipeline
 from services import or_skip
 from services.rabbitmq import PASSWORD, RabbitMQ
@@ -217,6 +217,18 @@ def test_what_was_expelled_is_a_dead_letter_and_holds_nobody_up(
     reasons = [letter["reason"] for letter in letters]
     assert any(f"the broker expelled it from the queue {name}.0: a reader has rejected it" in one for one in reasons)
     assert len(reasons) == 2
+
+
+def test_two_processes_under_one_command_carry_a_file_through_it(server: RabbitMQ, here: Path) -> None:
+    """The producer begins when the consumer is connected, and both end when all is taken."""
+    text = (here / "p.yaml").read_text()
+    broker = f"broker: {{url: '{server.url}', name: {next(names)}, partitions: 2}}\n"
+    (here / "p.yaml").write_text(text.replace("rules:", f"{broker}rules:"))
+    command = process("run", "p.yaml", "--separate")
+    _, told = command.communicate(timeout=120)
+    assert command.returncode == 0, told
+    assert tocsin("alerts", "ledger", "p.yaml").stdout == LEDGER
+    assert PASSWORD not in told
 
 
 def gathered(source: AnySource, count: int) -> list[Message]:
