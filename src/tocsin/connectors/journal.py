@@ -325,6 +325,8 @@ class Producer:
 
     def known(self, keys: Sequence[str]) -> set[str]:
         """Which of these keys were given with messages before, as long as `retention` keeps them."""
+        if not keys:
+            return set()
         with self.journal._explained(StoreError):  # noqa: SLF001 (the two are one idea)
             found = self.journal._connection.execute(  # noqa: SLF001
                 "SELECT key FROM keys WHERE producer = ? AND key IN (SELECT value FROM json_each(?))",
