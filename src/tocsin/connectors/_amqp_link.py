@@ -21,6 +21,8 @@ from tocsin.errors import NotConnected, SetupError, TocsinError
 if TYPE_CHECKING:
     from pika.channel import Channel
 
+    from tocsin.connectors._amqp_frames import Receive
+
 PORTS = {"amqp": 5672, "amqps": 5671}
 HEARTBEAT = 30
 """Seconds; RabbitMQ's own 60 leaves a connection that was cut silently unnoticed for two minutes."""
@@ -45,11 +47,13 @@ class Link:
         """Connect; a link that was open before is closed."""
         self.close()
         parameters = _parameters(self.address)
-        from pika.adapters.select_connection import IOLoop, SelectConnection
+        from pika.adapters.select_connection import IOLoop
+
+        from tocsin.connectors._amqp_frames import Connection
 
         self._fault, self._loop = None, IOLoop()
         self._loop.activate_poller()
-        self._connection = SelectConnection(
+        self._connection = Connection(
             parameters,
             on_open_error_callback=self._lost,
             on_close_callback=self._lost,
@@ -110,9 +114,28 @@ class Link:
         self.wait(lambda: bool(channel.is_open))
         return channel
 
+    def hear(self, channel: Channel, consumer: str, receive: Receive) -> None:
+        """Have plain deliveries to a consumer of a channel received straight from the frames."""
+        from tocsin.connectors._amqp_frames import beginning
+
+        self._connection.receivers[beginning(int(channel.channel_number), consumer)] = receive
+
+    @property
+    def largest(self) -> int:
+        """Bytes of a body that the broker takes in one frame."""
+        return int(self._connection._body_max_length)  # noqa: SLF001 (agreed upon when the connection was opened)
+
+    def write(self, frames: bytes) -> None:
+        """Send whole frames, after all that was sent before."""
+        if frames:
+            self._connection._output_marshaled_frames([frames])  # noqa: SLF001 (one write for many frames)
+
     def drop(self, channel: Channel) -> None:
         """Close a channel; what it held unacknowledged is back in its queue when this returns."""
         self.check()
+        own = channel.channel_number.to_bytes(2, "big")
+        receivers = self._connection.receivers
+        self._connection.receivers = {begins: one for begins, one in receivers.items() if begins[1:3] != own}
         channel.close()
         self.wait(lambda: bool(channel.is_closed))
 

@@ -29,12 +29,14 @@ from tocsin.message import STAMP, Message, message_of, stamp_of
 if TYPE_CHECKING:
     from pika.channel import Channel
 
+    from tocsin.connectors._amqp_frames import Receive
+
 __all__ = ["Sink", "Source", "waiting"]
 
 PREFETCH = 2_000
 """Messages ahead of their acknowledgement for each queue: 10,000 a second, committed ten times a second, twice over."""
 PERSISTENT = 2
-"""AMQP's delivery mode of a message that outlives a restart of the broker."""
+"""AMQP's delivery mode of a message that outlives a restart of the broker; see `_amqp_frames`, too."""
 
 
 class Sink:
@@ -50,6 +52,7 @@ class Sink:
         self._confirms = _Confirms()
         self._refused: TocsinError | None = None
         self._channel: Any = None
+        self._queues = {partition: queue_of(broker, partition) for partition in broker.partitions}
 
     def open(self) -> None:
         """Connect, and declare or check the queues."""
@@ -61,11 +64,20 @@ class Sink:
 
     def send(self, messages: Sequence[Message]) -> None:
         """Hand messages over, in order. They leave here and in `confirmed`, as fast as the broker reads."""
+        from tocsin.connectors._amqp_frames import to_publish
+
         self._link.check()
+        number, most, frames = self._channel.channel_number, self._link.largest, []
         for message in messages:
-            self._channel.basic_publish(
-                "", queue_of(self._broker, message.partition), message.body, _properties(message), mandatory=True
-            )
+            queue, beside = self._queues[message.partition], _beside(message)
+            made = to_publish(number, queue, message.body, beside, most)
+            if made:
+                frames.append(made)
+            else:
+                self._link.write(b"".join(frames))
+                frames.clear()
+                self._channel.basic_publish("", queue, message.body, _properties(*beside), mandatory=True)
+        self._link.write(b"".join(frames))
         self._link.run(_at_once, 0)
 
     def confirmed(self, timeout: float) -> int:
@@ -170,8 +182,10 @@ class Source:
         channel.add_on_cancel_callback(self._cancelled)
         self._link.ask(channel.basic_qos, prefetch_count=self._prefetch)
         self._consumers[partition] = _Consumer(channel, life)
-        received = partial(self._received, partition, life)
-        self._link.ask(channel.basic_consume, queue_of(self._broker, partition), received)
+        receive = partial(self._receive, partition, life)
+        received = partial(_received, receive)
+        answer = self._link.ask(channel.basic_consume, queue_of(self._broker, partition), received)
+        self._link.hear(channel, answer.method.consumer_tag, receive)
         if self._broker.create:
             self._expelled.begin(partition)
 
@@ -225,8 +239,10 @@ class Source:
     def _has_some(self) -> bool:
         return bool(self._inbox) and not self._paused
 
-    def _received(self, partition: str, life: int, _: Any, method: Any, properties: Any, body: bytes) -> None:
-        self._inbox.append(_made(properties, body, partition, (life, method.delivery_tag), method.routing_key))
+    def _receive(
+        self, partition: str, life: int, tag: int, key: str, content_type: str, stamp: str, message_id: str, body: bytes
+    ) -> None:
+        self._inbox.append(message_of(body, content_type, stamp, partition, (life, tag), key, message_id))
 
     def _cancelled(self, frame: Any) -> None:
         """The broker ends a consumer by itself when its queue is deleted or changes its place in a cluster."""
@@ -246,33 +262,35 @@ def _opened(link: Link, broker: Broker) -> None:
 
 
 def _made(properties: Any, body: bytes, partition: str, position: Any, key: str) -> Message:
-    return message_of(
-        body,
-        properties.content_type or "",
-        _stamp(properties.headers),
-        partition=partition,
-        position=position,
-        key=key,
-        broker_id=properties.message_id or "",
-    )
+    from tocsin.connectors._amqp_frames import told
+
+    content_type, stamp, message_id = told(properties)
+    return message_of(body, content_type, stamp, partition, position, key, message_id)
 
 
 def _at_once() -> bool:
     return True
 
 
-def _properties(message: Message) -> Any:
+def _beside(message: Message) -> tuple[str, str, str]:
+    """Content type, stamp and message id."""
+    named = f"{message.producer}:{message.partition}:{message.seq}" if message.producer else ""
+    return message.content_type, stamp_of(message), named
+
+
+def _properties(content_type: str, stamp: str, message_id: str) -> Any:
     from pika import BasicProperties
 
     return BasicProperties(
-        content_type=message.content_type or None,
-        headers={STAMP: stamp_of(message)},
+        content_type=content_type or None,
+        headers={STAMP: stamp},
         delivery_mode=PERSISTENT,
-        message_id=f"{message.producer}:{message.partition}:{message.seq}" if message.producer else None,
+        message_id=message_id or None,
     )
 
 
-def _stamp(headers: dict[str, Any] | None) -> str:
-    """As text; a foreign publisher may have put numbers or tables in."""
-    stamp = headers.get(STAMP) if headers else None
-    return "" if stamp is None else str(stamp)
+def _received(receive: Receive, _: Any, method: Any, properties: Any, body: bytes) -> None:
+    """A delivery that went pika's way."""
+    from tocsin.connectors._amqp_frames import told
+
+    receive(method.delivery_tag, method.routing_key, *told(properties), body)
