@@ -19,9 +19,10 @@ from tocsin.connectors._mqtt_address import failed, port_of, settings_of, tls_of
 from tocsin.errors import NotConnected, RetryLater, SetupError, TocsinError
 
 if TYPE_CHECKING:
-    from paho.mqtt.client import Client
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
+
+    from tocsin.connectors._mqtt_client import Greedy
 
 MOST = 65_535
 """Messages that can be under way at a time, by the numbers that MQTT has for them."""
@@ -59,8 +60,9 @@ class Link:
 
     def __init__(self, address: Address, client_id: str, *, keep: bool = False) -> None:
         try:
-            from paho.mqtt import client as paho
-            from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+            from paho.mqtt import enums
+
+            from tocsin.connectors._mqtt_client import Greedy
         except ImportError as missing:
             raise SetupError(f"{address}: MQTT needs a library: pip install 'tocsin[mqtt]'") from missing
         self._address, self._client_id, self._keep = address, client_id, keep
@@ -68,11 +70,11 @@ class Link:
         self.v5 = self.settings.version == "5"
         self.inflight = self.settings.inflight
         """How many of our messages the server takes before it has acknowledged the first."""
-        self.client: Client = paho.Client(
-            CallbackAPIVersion.VERSION2,
+        self.client: Greedy = Greedy(
+            enums.CallbackAPIVersion.VERSION2,
             client_id,
             clean_session=None if self.v5 else not keep,
-            protocol=MQTTProtocolVersion.MQTTv5 if self.v5 else MQTTProtocolVersion.MQTTv311,
+            protocol=enums.MQTTProtocolVersion.MQTTv5 if self.v5 else enums.MQTTProtocolVersion.MQTTv311,
             reconnect_on_failure=False,
             manual_ack=True,
         )
@@ -117,11 +119,12 @@ class Link:
         self._wait_for_answer(f"the server does not answer the subscription to {topics!r}")
 
     def step(self, timeout: float) -> bool:
-        """Wait so long for the network and do what is there, one packet at most; whether anything came."""
+        """Wait so long for the network and do what one look at it brings; whether anything came."""
         if self._fault is None:
-            came = self._readable(min(timeout, TICK))
+            came = self.client.has_more or self._readable(min(timeout, TICK))
             if came:
-                self.client.loop_read()
+                while not self.client.loop_read() and self.client.has_more:
+                    pass
             if self.client.want_write():
                 self.client.loop_write()
             self.client.loop_misc()

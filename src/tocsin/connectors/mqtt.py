@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
+    from tocsin.connectors._mqtt_client import Received
+
 
 def _partition(broker: Broker) -> str:
     if len(broker.partitions) != 1:
@@ -46,8 +48,8 @@ class Source:
         self._broker, self._client_id = broker, f"tocsin-{group}"
         self._partition = _partition(broker)
         self._link: Link | None = None
-        self._waiting: deque[MQTTMessage] = deque()
-        self._held: deque[MQTTMessage] = deque()
+        self._waiting: deque[Received] = deque()
+        self._held: deque[Received] = deque()
         self._acked = 0
         self._paused = False
 
@@ -64,6 +66,7 @@ class Source:
         self.end(partition)
         link = self._link = Link(self._broker.address, self._client_id, keep=True)
         link.client.on_message = self._on_message
+        link.client.receive = self._waiting.append
         link.open()
         link.subscribe(self._broker.queue or f"{self._broker.name}/{self._partition}")
 
@@ -113,21 +116,19 @@ class Source:
         """Disconnect; the server keeps the session."""
         self.end(self._partition)
 
-    def _give(self, received: MQTTMessage) -> Message:
+    def _give(self, received: Received) -> Message:
         self._held.append(received)
-        return message_of(
-            bytes(received.payload),
-            *_told(received.properties),
-            partition=self._partition,
-            key=received.topic,
-            position=self._acked + len(self._held),
-        )
+        topic, payload, content_type, stamp, _, _ = received
+        return message_of(payload, content_type, stamp, self._partition, self._acked + len(self._held), topic)
 
     def _on_message(self, _client: Any, _data: Any, message: MQTTMessage) -> None:
         # Only the count of unacknowledged messages holds a server back, and QoS 0 has no acknowledgements.
         assert self._link is not None
         if message.qos or not self._paused or len(self._waiting) < self._link.settings.inflight:
-            self._waiting.append(message)
+            from tocsin.connectors._mqtt_client import Received
+
+            told = _told(message.properties)
+            self._waiting.append(Received(message.topic, bytes(message.payload), *told, message.mid, message.qos))
 
 
 def _told(properties: Properties | None) -> tuple[str, str]:
@@ -214,14 +215,7 @@ class Sink:
         self._taken.add(mid)
 
 
-def _properties(message: Message, v5: bool) -> Properties | None:
-    from paho.mqtt.packettypes import PacketTypes
-    from paho.mqtt.properties import Properties
+def _properties(message: Message, v5: bool) -> Any:
+    from tocsin.connectors._mqtt_client import packed
 
-    if not v5:
-        return None
-    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    if message.content_type:
-        properties.ContentType = message.content_type
-    properties.UserProperty = (STAMP, stamp_of(message))
-    return properties
+    return packed(message.content_type, stamp_of(message)) if v5 else None
