@@ -662,6 +662,25 @@ def test_a_silent_network_is_noticed_by_heartbeats(server: RabbitMQ, proxy: Prox
     assert time.monotonic() - began < 20
 
 
+def test_a_busy_connection_is_not_taken_for_a_silent_one(server: RabbitMQ) -> None:
+    """The broker sends no heartbeat while it sends messages, so what is received must count.
+
+    With heartbeats of a second the client looks every six whether anything came since the last look.
+    """
+    broker = broker_at(f"{server.url}?heartbeat=1")
+    with Reader(broker) as reader, opened(broker) as sink:
+        found: list[Message] = []
+        sent, until = 0, time.monotonic() + 14
+        while time.monotonic() < until:
+            sink.send(numbered(1, first=sent))
+            confirm(sink, 1)
+            sent += 1
+            found += reader.take(1)
+            reader.ack(found[-1:])
+            time.sleep(0.05)
+    assert seqs(found) == list(range(sent))
+
+
 def test_a_source_that_is_paused_for_long_keeps_its_connection(server: RabbitMQ) -> None:
     """The broker hangs up on whoever sends nothing for two heartbeats."""
     broker = broker_at(f"{server.url}?heartbeat=2&prefetch=10")

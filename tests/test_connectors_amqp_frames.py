@@ -19,7 +19,7 @@ class Heard(Connection):
     """A connection without a network: what it gives to a receiver, and what is left to pika."""
 
     def __init__(self) -> None:
-        self._frame_buffer = b""
+        self._frame_buffer, self.bytes_received = b"", 0
         self.given: list[tuple[Any, ...]] = []
         self.left: list[Any] = []
         self.receivers = {beginning(1, CONSUMER): lambda *told: self.given.append(told)}

@@ -52,6 +52,7 @@ class Connection(SelectConnection):  # type: ignore[misc]  # it has no types
         if not self.receivers:
             super()._on_data_available(data_in)
             return
+        self.bytes_received += len(data_in)  # or a busy connection would be taken for a silent one, and closed
         data: bytes = self._frame_buffer + data_in
         at = 0
         while at < len(data):
