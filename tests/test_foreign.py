@@ -96,6 +96,7 @@ def test_check_says_how_often_a_message_counts(here: Path, source: str, promise:
         ("file: a.csv, queue: x", "4:3", "`queue` is for amqp; this source is file"),
         ("amqp: kafka://h, queue: q", "3:9", "'kafka://…' is not its address: expected one as in amqp://host"),
         ("amqp: amqp://h:port, queue: q", "3:3", "this is not an address"),
+        ("amqp: amqp://h?prefech=3, queue: q", "3:3", "there is no option 'prefech'. Did you mean 'prefetch'?"),
         (f"{AMQP}, queue: [a, a]", "4:3", "the queue 'a' stands here twice"),
         (f"{AMQP}, queue: q, follow: true", "5:3", "`follow` is for files; this source is amqp"),
         (f"{AMQP}, queue: q, format: numbers, start: 2024-01-01", "6:3", "`start` is for files"),

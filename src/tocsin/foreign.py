@@ -82,9 +82,11 @@ def foreign_of(source: Source, base: Path, document: Document) -> Foreign | None
 
 
 def _check_address(source: Source, scheme: str, base: Path) -> None:
+    from tocsin.connectors._options import check_options
+
     try:
-        parse_address(getattr(source, scheme), {}, base, "source")
-    except ValueError as error:
+        check_options(parse_address(getattr(source, scheme), {}, base, "source"))
+    except (ValueError, SetupError) as error:
         raise Mistake(str(error), scheme) from None
 
 
