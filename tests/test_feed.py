@@ -253,6 +253,40 @@ def test_what_cannot_be_read_says_where_it_was(tmp_path: Path, monkeypatch: pyte
     assert reject.place == {"source": "amqp://h", "queue": "q", "key": "k", "message": "m-2", "line": 1}
 
 
+def test_what_nobody_understands_is_set_aside_and_a_word_on_a_watermark_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another pipeline of ours, or of somebody who says that it is one."""
+    odd = [
+        message(1)._replace(kind="strange"),
+        message(2)._replace(kind=Kind.REJECTS),
+        message(3)._replace(kind=Kind.END),
+    ]
+    assert run(tmp_path, monkeypatch, Shop(odd)) == 0
+    told = [reject for one in words(tmp_path) if one.kind == Kind.REJECTS for reject in rejects_of(one.body)]
+    assert [(one.data, one.reason) for one in told] == [
+        (odd[0].body, "this cannot be read: it calls itself 'strange'"),
+        (odd[1].body, "this cannot be read: it calls itself 'rejects'"),
+    ]
+
+
+def test_the_clock_moves_nothing_while_the_source_is_made_to_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has to say waits in the broker, and is not late when the journal has room again."""
+    shop = Shop([message(500)])
+    rooms = [True]
+    monkeypatch.setattr(Journal, "tidy", lambda *_: rooms.pop() if rooms else False)
+    # Quiet as soon as a look at the clock finds that nothing has come since the one before.
+    monkeypatch.setattr(streams.Stream, "quiet", lambda stream, now: 0.0 if stream.quiet_since >= now else 20_000.0)
+    looks = iter(range(20))
+    run(tmp_path, monkeypatch, shop, until=lambda: "pause" in shop.told and next(looks, None) is None)
+    journal = Journal(tmp_path / "p.journal")
+    reached = journal.producer("p-q").state["watermark"]
+    journal.close()
+    assert reached == 500 * SECOND
+
+
 def test_messages_in_which_nothing_is_found_are_doubted_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

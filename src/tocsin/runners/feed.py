@@ -42,6 +42,8 @@ PATIENCE = 0.1
 """Seconds that a poll waits for the first message."""
 _READINGS = Kind.READINGS.value
 """A plain text, which is compared three times as fast as a member of an enumeration."""
+_UNTOLD = (_READINGS, Kind.WATERMARK.value, Kind.END.value)
+"""Kinds with nothing in them that could not be read; what another pipeline says of its watermark is its own affair."""
 BEAT = 1.0
 """Seconds between two words of a producer on how far it has come, and between two looks for room in the journal."""
 SILENT = 1_000
@@ -170,19 +172,19 @@ class Feed:
         readings = [(at, message) for at, message in fresh if message.kind == _READINGS]
         batch, faults = self._decoder.decode([message for _, message in readings], [at for at, _ in readings])
         rejects = [self._placed(*readings[place], reject) for place, reject in faults]
-        # Another pipeline of ours may be the other; what it says of its watermark is its own affair.
-        rejects += [one for at, message in fresh if message.kind == Kind.REJECTS for one in self._told(at, message)]
+        rejects += [one for at, message in fresh if message.kind not in _UNTOLD for one in self._told(at, message)]
         keys = [] if self._source.rereadable else [message.broker_id for _, message in fresh if message.broker_id]
         return Step(stream, batch, rejects, position, keys)
 
     def _told(self, arrival: int, message: Message) -> list[Reject]:
-        """What another pipeline of ours could not read."""
+        """What another pipeline of ours could not read, and what nobody here understands."""
         try:
-            return rejects_of(message.body)
+            if message.kind == Kind.REJECTS:
+                return rejects_of(message.body)
         except (ValueError, KeyError, TypeError):
-            return [
-                self._placed(arrival, message, Reject(message.body, {}, "this does not say what could not be read"))
-            ]
+            pass
+        reason = f"this cannot be read: it calls itself '{message.kind}'"
+        return [self._placed(arrival, message, Reject(message.body, {}, reason))]
 
     def _placed(self, arrival: int, message: Message, reject: Reject) -> Reject:
         return Reject(reject.data, {**place_of(self._broker, message, arrival), **reject.place}, reject.reason)
@@ -202,10 +204,12 @@ class Feed:
     def _go_on(self, now: float) -> None:
         """Move the clock where nothing comes; and once a second look for room, and tell how far the producers are."""
         is_beat = now - self._beat >= BEAT
-        moves = self._moves(now, is_beat)
+        if is_beat or (not self._is_paused and self._journal.size() > self._parts.retention.size):
+            self._make_room(now)
+        # What a source has to say that is made to wait is in the broker still.
+        moves = [] if self._is_paused else self._moves(now, is_beat)
         if is_beat:
             self._beat = now
-            self._make_room()
             moves += [(stream, None) for stream in self._active()]
             reached = [stream.publisher.watermark.value for stream in self._active()]
             self._report.look(self.readings, min(reached, default=LONG_AGO))
@@ -227,15 +231,14 @@ class Feed:
             to = max((*by_clock, *(one.publisher.watermark.value for one in quiet))) if by_clock else LONG_AGO
         return [(one, to) for one in quiet if to > one.publisher.watermark.value]
 
-    def _make_room(self) -> None:
+    def _make_room(self, now: float) -> None:
         """A journal that is full lets the source wait; it goes on when the consumer has caught up."""
         has_room = self._journal.tidy(self._parts.retention)
-        if self._is_paused:
-            for stream in self._active():
-                stream.quiet_since = time.monotonic()  # what it has to say waits in the broker
         if has_room == self._is_paused:
             self._is_paused = not has_room
             (self._source.resume if has_room else self._source.pause)()
+            for stream in self._active():
+                stream.quiet_since = now
             if has_room:
                 self._events.info("journal has room", f"{self._journal.path} has room again")
             else:
