@@ -85,11 +85,14 @@ class Connection(SelectConnection):  # type: ignore[misc]  # it has no types
         size = int.from_bytes(data[header + 11 : header + 19], "big")
         body = properties_end + 1
         end = body + size + 8 if size else body
-        if size > LARGEST or data[header] != 2:
+        channel = data[at + 1 : at + 3]
+        if size > LARGEST or data[header : header + 3] != HEADER + channel:
             return -1
         if len(data) < end:
             return at
-        if size and (data[body] != 3 or int.from_bytes(data[body + 3 : body + 7], "big") != size):
+        if size and (
+            data[body : body + 3] != BODY + channel or int.from_bytes(data[body + 3 : body + 7], "big") != size
+        ):
             return -1
         if data[header - 1] != LAST or data[properties_end] != LAST or data[end - 1] != LAST:
             return -1
