@@ -27,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -145,6 +146,7 @@ BROKERS = {
 BODIES = {"single": (1, to_json, JSON), "arrays": (500, to_json, JSON), "arrow": (500, to_arrow, ARROW)}
 
 
+@lru_cache(maxsize=2)
 def messages(body: str, readings: int) -> list[Message]:
     """Readings of 1,000 devices as one producer's messages."""
     each, encode, content_type = BODIES[body]
