@@ -280,7 +280,9 @@ class Sink:
     """Messages into a topic, each into the partition that it names.
 
     The client confirms in the order of each partition, but not across them.  So the partitions are noted in the
-    order of sending, and counted as confirmed from the first on, as far as each partition has got.
+    order of sending, and counted as confirmed from the first on, as far as each partition has got.  Where there is one
+    partition, it is enough to know how many the client still has, and it tells of failures only: to be told of
+    each message takes as long as to send it.
     """
 
     def __init__(self, broker: Broker) -> None:
@@ -289,6 +291,7 @@ class Sink:
         self._producer: Producer | None = None
         self._sent: deque[tuple[int, int]] = deque()
         self._taken = [0] * len(broker.partitions)
+        self._is_one = len(broker.partitions) == 1
         self._bytes = self._confirmed = 0
         self._refused = False
 
@@ -345,6 +348,7 @@ class Sink:
             "queue.buffering.max.messages": 0,
             "queue.buffering.max.kbytes": 2**31 - 1,
             "on_delivery": self._delivered,
+            "delivery.report.only.error": self._is_one,
             "error_cb": self._faults.heard,
         }
 
@@ -362,7 +366,7 @@ class Sink:
         producer.poll(0)
         self._count()
         while unready() and (left := deadline - time.monotonic()) > 0 and not self._faults:
-            producer.poll(max(_LEAST, left))
+            producer.poll(_LEAST if self._is_one else max(_LEAST, left))
             self._count()
         if not self._confirmed:
             self._faults.check()
@@ -377,6 +381,12 @@ class Sink:
 
     def _count(self) -> None:
         sent, taken = self._sent, self._taken
+        if self._is_one:
+            producer = self._connected()
+            undelivered = len(producer)
+            # What failed before this was counted is told here: then nothing is counted any more.
+            producer.poll(0)
+            taken[0] = 0 if self._refused else max(0, len(sent) - undelivered)
         while sent and taken[sent[0][0]]:
             partition, size = sent.popleft()
             taken[partition] -= 1

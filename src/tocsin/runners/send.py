@@ -5,16 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tocsin.connectors import Broker, Sink, open_sink
 from tocsin.connectors.journal import Journal
+from tocsin.message import Message
 from tocsin.runners.events import Events
 from tocsin.runners.supervise import Reconnecting
 
 PAUSE = 0.005
 """Seconds until the sender looks again for something to send."""
+LET_GO = 0.1
+"""Seconds between two removals of what is confirmed: each is a commit, for which whoever fills the spool has to wait."""
 WINDOW = 5_000
 """Messages that may be on their way to the broker without its confirmation."""
 
@@ -45,27 +48,64 @@ class Sender:
     def _connected(self, journal: Journal, sink: Sink) -> None:
         sink.open()
         self._reconnecting.connected()
-        on_their_way: deque[int] = deque()
-        upto, _ = journal.span()
-        changes = -1
-        while not self._stopped():
-            all_fed, now = self._fed.is_set(), journal.changes()
-            if len(on_their_way) < WINDOW and now != changes:
-                found = journal.read(upto, WINDOW - len(on_their_way))
+        spool = _Spool(journal)
+        try:
+            while not self._stopped():
+                all_fed, found = self._fed.is_set(), spool.read()
                 if found:
                     sink.send(found)
-                    upto = found[-1].position
-                    on_their_way.extend(message.position for message in found)
-                elif all_fed and not on_their_way:
+                    spool.sent(found)
+                elif all_fed and not spool.on_their_way:
                     return
-                else:
-                    changes = now
-            elif all_fed and not on_their_way:
-                return
-            confirmed = sink.confirmed(PAUSE if on_their_way else 0.0)
-            if confirmed:
-                self.sent += confirmed
-                journal.remove([on_their_way.popleft() for _ in range(confirmed)][-1])
-                changes = -1 if len(on_their_way) < WINDOW // 2 else changes
-            elif not on_their_way:
-                time.sleep(PAUSE)
+                confirmed = sink.confirmed(PAUSE if spool.on_their_way else 0.0)
+                if confirmed:
+                    self.sent += confirmed
+                    spool.confirmed(confirmed)
+                elif not spool.on_their_way:
+                    time.sleep(PAUSE)
+                if spool.is_due:
+                    spool.let_go()
+        finally:
+            spool.let_go()
+
+
+class _Spool:
+    """The journal as it is emptied: what is on its way, and what may go."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.on_their_way: deque[int] = deque()
+        self._journal = journal
+        self._upto, _ = journal.span()
+        self._changes = -1
+        self._done = 0
+        self._let_go = time.monotonic()
+
+    def read(self) -> list[Message]:
+        """The next messages, if there are any and the window has room."""
+        changes = self._journal.changes()
+        if len(self.on_their_way) >= WINDOW or changes == self._changes:
+            return []
+        found = self._journal.read(self._upto, WINDOW - len(self.on_their_way))
+        if not found:
+            self._changes = changes
+        return found
+
+    def sent(self, messages: Sequence[Message]) -> None:
+        """These are on their way."""
+        self._upto = messages[-1].position
+        self.on_their_way.extend(message.position for message in messages)
+
+    def confirmed(self, count: int) -> None:
+        """So many more have arrived."""
+        self._done = [self.on_their_way.popleft() for _ in range(count)][-1]
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to remove what has arrived."""
+        return self._done > 0 and time.monotonic() - self._let_go > LET_GO
+
+    def let_go(self) -> None:
+        """Remove what has arrived."""
+        if self._done:
+            self._journal.remove(self._done)
+        self._done, self._let_go = 0, time.monotonic()
