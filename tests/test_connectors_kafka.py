@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import KafkaError, Producer, TopicPartition
 
 from services import free_port, or_skip
 from services.kafka import Kafka
 from tocsin.address import parse_address
 from tocsin.connectors import Broker, kafka, open_sink, open_source, waiting
+from tocsin.connectors._kafka import Faults
 from tocsin.connectors.kafka import Sink, Source
 from tocsin.errors import NotConnected, RetryLater, RunError, SetupError, TocsinError
 from tocsin.message import JSON, Kind, Message
@@ -393,6 +394,14 @@ def test_tls_is_spoken_to_a_server_whose_certificate_is_known(server: Kafka) -> 
 def test_a_server_whose_certificate_is_not_known_is_not_trusted(server: Kafka) -> None:
     with pytest.raises(SetupError, match=r"check \?ca="):
         Sink(named(f"kafkas://me:right@127.0.0.1:{server.tls}")).open()
+
+
+@pytest.mark.parametrize("code", [KafkaError._SSL, KafkaError._TRANSPORT])
+def test_it_is_known_by_its_words_however_the_client_sorts_it(code: int) -> None:
+    faults = Faults(named("kafkas://127.0.0.1:1"))
+    faults.heard(KafkaError(code, "sasl_ssl://h:1/bootstrap: error:0A000086:SSL routines::certificate verify failed"))
+    with pytest.raises(SetupError, match=r"check \?ca="):
+        faults.check()
 
 
 def test_a_file_of_certificates_that_is_not_there_is_named(server: Kafka, tmp_path: Path) -> None:

@@ -85,10 +85,15 @@ def _check_options(broker: Broker) -> None:
 
 def failure(broker: Broker, error: KafkaError) -> TocsinError:
     """An error of the client as ours, with its remedy; not with the password, whatever the client says."""
-    kind, remedy = ERRORS.get(error.code(), (NotConnected, ""))
+    kind, remedy = ERRORS.get(_code(error), (NotConnected, ""))
     text = f"{broker.address}: topic '{broker.name}': {error.str()}" + (f": {remedy}" if remedy else "")
     password = broker.address.password
     return kind(text.replace(password, "***") if password else text)
+
+
+def _code(error: KafkaError) -> int:
+    """What kind of error it is: a certificate that is not trusted is told as such, or as a connection that failed."""
+    return int(KafkaError._SSL if "certificate verify failed" in error.str() else error.code())
 
 
 @contextmanager
@@ -137,7 +142,7 @@ class Faults:
             silent = "it is silent or closes the connection; if always, it may expect TLS (kafkas://) or a password"
             detail = self._detail or silent
             self.keep(NotConnected(f"{self._broker.address}: no broker answers: {detail}"))
-        elif error.fatal() or error.code() in ERRORS:
+        elif error.fatal() or _code(error) in ERRORS:
             self.keep(failure(self._broker, error))
         else:
             self._detail = error.str()
