@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from commands import edit, tocsin
+from tocsin.reading import Series
+from tocsin.runners.requeue import read_again
+from tocsin.stores import DeadLetter
 
 HOT = "2024-01-01T00:02:00Z,b,hot"
 
@@ -75,3 +78,11 @@ def test_which_ones_must_be_said(command: str) -> None:
     assert tocsin("dead-letters", command, "p.yaml", "1", "--all").exit_code == 2
     assert tocsin("dead-letters", command, "p.yaml", "7").exit_code == 78
     assert len(listed()) == 1
+
+
+def test_readings_for_which_there_was_no_queue_are_in_our_own_form() -> None:
+    """They were on their way into the broker: no line of a file, and no message out of it."""
+    body = b'[{"device":"patient-5","metric":"bpm","time":1700000000000000000,"value":70.0}]'
+    letter = DeadLetter(7, body, {"device": "patient-5"}, "no queue of `broker:` is for this device")
+    numbers, (found,) = read_again([letter], None, Series())
+    assert (numbers, found.batch.value.tolist()) == ([7], [70.0])

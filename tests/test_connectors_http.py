@@ -128,6 +128,7 @@ FIRST: Row = ("smoker", "temp_f", (), T, 225.5)
         (ONE, None),
         (b"device,metric,time,value\nsmoker,temp_f,2024-01-31T12:00:00Z,225.5\n", "text/csv"),
         (b"\xef\xbb\xbfvalue,time,metric,device\r\n225.5,2024-01-31T12:00:00Z,temp_f,smoker", "text/csv"),
+        (b"device,metric,time,value\n\nsmoker,temp_f,%d,225.5\n" % T, "text/csv"),
     ],
 )
 def test_readings_are_taken_in_every_form(running: Running, body: bytes, kind: str | None) -> None:
@@ -241,9 +242,16 @@ def test_what_is_no_readings_at_all_is_refused(running: Running, body: bytes, ki
 
 
 def test_the_key_of_a_post_is_handed_on_and_one_thread_takes_them(running: Running) -> None:
-    running.post(ONE, idempotency_key="k-1")
+    """Once a post was mended it is another one, though its sender gives it the same key."""
+    for body in (ONE, ONE, b"[" + ONE + b"]"):
+        running.post(body, idempotency_key="k-1")
     running.post(ONE)
-    assert running.spool.keys == ["k-1", None]
+    first, again, mended, unsaid = running.spool.keys
+    assert first is not None
+    assert mended is not None
+    assert first == again != mended
+    assert first.startswith("k-1/")
+    assert unsaid is None
     assert len(running.spool.threads) == 1
     assert threading.get_ident() not in running.spool.threads
 

@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from urllib.parse import quote
@@ -21,7 +22,7 @@ from services import or_skip
 from services.mosquitto import PASSWORD, USER, Mosquitto
 from tocsin.address import parse_address
 from tocsin.connectors import Broker, Sink, Source, open_sink, open_source
-from tocsin.errors import NotConnected, SetupError
+from tocsin.errors import NotConnected, RetryLater, SetupError
 from tocsin.message import JSON, Kind, Message
 
 pytestmark = pytest.mark.xdist_group("mosquitto")
@@ -69,6 +70,15 @@ def publish(broker: Broker, sent: list[Message]) -> None:
     sink = publishing_to(broker)
     sink.send(sent)
     confirm(sink, len(sent))
+    sink.close()
+
+
+def tell(server: Mosquitto, name: str, topic: str, *, retain: bool = False) -> None:
+    """A message of somebody who does not mind whether anybody has subscribed to it."""
+    sink = publishing_to(broker(server, name))
+    sink._link.client.publish(topic, b"71.5", qos=1, retain=retain)  # type: ignore[attr-defined]
+    with suppress(RetryLater):
+        sink.confirmed(0.2)
     sink.close()
 
 
@@ -208,17 +218,14 @@ def test_a_filter_with_wildcards_takes_foreign_messages_and_the_topic_is_their_k
 ) -> None:
     source = reading_from(broker(server, name, queue=f"{name}/+/temp"))
     for topic in ("smoker/temp", "smoker/humidity", "oven/temp"):
-        publish(broker(server, name, queue=f"{name}/{topic}"), [Message(b"71.5")])
+        tell(server, name, f"{name}/{topic}")
     assert [message.key for message in take(source, 2)] == [f"{name}/smoker/temp", f"{name}/oven/temp"]
     source.close()
 
 
 def test_a_retained_message_comes_once_like_any_other(server: Mosquitto, name: str) -> None:
     """With the first subscription, and not again when the session goes on."""
-    sink = publishing_to(broker(server, name))
-    sink._link.client.publish(f"{name}/7/temp", b"71.5", qos=1, retain=True)  # type: ignore[attr-defined]
-    sink.confirmed(0.2)
-    sink.close()
+    tell(server, name, f"{name}/7/temp", retain=True)
     there = broker(server, name, queue=f"{name}/#")
     source = reading_from(there)
     source.ack(take(source, 1))
@@ -442,3 +449,15 @@ def test_without_the_library_the_command_is_said(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "paho.mqtt", None)
     with pytest.raises(SetupError, match=r"pip install 'tocsin\[mqtt\]'"):
         open_sink(Broker(parse_address("mqtt://127.0.0.1", {}), "cook")).open()
+
+
+def test_what_nobody_has_subscribed_to_is_not_confirmed(server: Mosquitto, name: str) -> None:
+    """The server would take it and keep it for nobody."""
+    sent = messages(0, 3)
+    sink = publishing_to(broker(server, name))
+    sink.send(sent)
+    with pytest.raises(RetryLater, match=r"nobody has subscribed to 'cook-.*start `tocsin watch`"):
+        confirm(sink, 3)
+    sink.close()
+    reading_from(broker(server, name)).close()
+    publish(broker(server, name), sent)

@@ -164,10 +164,10 @@ class TestIdleness:
         """Idle after 5 s: at 5.2 s just past the newest reading, then one second a second, told each second."""
         watermark = Watermark(10 * SECOND)
         idleness = Idleness(watermark, 5 * SECOND)
-        assert list(idleness.due(7.0)) == []
+        assert list(idleness.due(2.0)) == []
         watermark.newest, watermark.value = NOON, NOON - 10 * SECOND
         told: list[tuple[float, float]] = []
-        for quiet in (1.0, 4.9, 5.2, 5.7, 6.3, 7.0, 8.0):
+        for quiet in (1.0, 3.0, 4.9, 5.2, 5.7, 6.3, 7.0, 8.0):
             for to in idleness.due(quiet):
                 watermark.advance(to)
                 told.append((quiet, to - NOON))
@@ -177,11 +177,22 @@ class TestIdleness:
         watermark = Watermark(0)
         watermark.newest = watermark.value = NOON
         idleness = Idleness(watermark, 5 * SECOND)
-        assert list(idleness.due(60.0)) == [NOON + 1]
-        assert [to - NOON for to in idleness.due(90.0)] == [30 * SECOND + 1]
+        assert [to - NOON for quiet in (2.0, 4.0, 5.0, 7.0) for to in idleness.due(quiet)] == [1, 2 * SECOND + 1]
         watermark.newest = watermark.value = NOON + 100 * SECOND
-        assert list(idleness.due(1.0)) == []
+        assert [to for quiet in (1.0, 3.0, 4.9) for to in idleness.due(quiet)] == []
         assert list(idleness.due(5.0)) == [NOON + 100 * SECOND + 1]
+
+    def test_time_in_which_nobody_looked_does_not_count(self) -> None:
+        """Frozen from 7 s to 30 s: what came meanwhile may not have been seen yet, so the 5 s begin anew at 30 s."""
+        watermark = Watermark(0)
+        watermark.newest = watermark.value = NOON
+        idleness = Idleness(watermark, 5 * SECOND)
+        told = []
+        for quiet in (2.0, 4.0, 5.0, 7.0, 30.0, 32.0, 34.0, 35.0, 36.0):
+            for to in idleness.due(quiet):
+                watermark.advance(to)
+                told.append((quiet, to - NOON))
+        assert told == [(5.0, 1), (7.0, 2 * SECOND + 1), (35.0, 2 * SECOND + 1), (36.0, 3 * SECOND + 1)]
 
     def test_a_followed_file_that_falls_silent_is_decided_and_the_store_logs_how_far(
         self, store: SqlStore, tmp_path: Path

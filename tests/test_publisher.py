@@ -136,6 +136,35 @@ def test_a_bounded_file_that_goes_backwards_is_refused(path: Path) -> None:
     assert len(sent(path)) == 1
 
 
+def named(path: Path, series: Series, *queues: str) -> Publisher:
+    return Publisher(
+        Journal(path).producer("p"), Partitioner(series, ["device"], queues, "{device}"), Watermark(0), to_json, JSON
+    )
+
+
+def test_a_device_more_is_a_queue_more_and_hears_of_the_producer_and_its_end(path: Path) -> None:
+    series = Series()
+    first = named(path, series, "a")
+    first.take([step(series, 1)])
+    first.finish()
+    more = named(path, series, "b", "a")
+    assert {(message.partition, message.kind) for message in sent(path)[-2:]} == {
+        ("a", Kind.WATERMARK),
+        ("b", Kind.WATERMARK),
+    }
+    more.finish()
+    ends = {message.partition: message.kind for message in sent(path)}
+    assert ends == {"a": Kind.END, "b": Kind.END}
+
+
+def test_a_queue_less_is_refused(path: Path) -> None:
+    """What was published into it may wait there."""
+    series = Series()
+    named(path, series, "a", "b").take([step(series, 1)])
+    with pytest.raises(SetupError, match="has published into the partitions a, b, and is to publish into a"):
+        named(path, series, "a")
+
+
 def test_another_number_of_partitions_is_refused(path: Path) -> None:
     series = Series()
     publisher(path, series, ("0", "1")).take([step(series, 1)])

@@ -10,22 +10,31 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from listed import HOT, batch_of, ledger_of, step_of, store_in
+from tocsin.address import Address
 from tocsin.checkpoint import resume
+from tocsin.connectors import Broker, Source, open_source
 from tocsin.engine import Engine
-from tocsin.errors import TakenOver, TocsinError
+from tocsin.errors import StoreError, TakenOver, TocsinError
+from tocsin.instant import SECOND
 from tocsin.pipeline import Decider
 from tocsin.reading import Series
 from tocsin.rule import parse_rules
 from tocsin.runners.local import replay_admitted
+from tocsin.runners.owned import Consuming
+from tocsin.runners.owning import Owning
 from tocsin.runners.share import Share, fair
 from tocsin.stores import open_store, owner
 from tocsin.stores.sql import SqlStore
 from tocsin.unit import Unit
 from tocsin.watermark import Watermark
+
+if TYPE_CHECKING:
+    from tocsin.runners.events import Events
 
 UNITS = [Unit(str(number), (str(number),)) for number in range(5)]
 
@@ -202,3 +211,41 @@ def test_whoever_looks_needs_no_lock_and_whoever_writes_waits_for_it_as_long_as_
     assert len(asked) == 2
     assert "the database is locked" in asked[0]
     desk.close()
+
+
+def test_who_stands_by_says_so_once(store: SqlStore, other: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The owner renews its lease meanwhile, and is the same."""
+    me, theirs = owner.this_process(), store.desk()
+    told: list[str] = []
+    as_process(monkeypatch, other)
+    writer = theirs.writer(Series())
+    writer.take_over()
+    as_process(monkeypatch, me)
+    owning = Owning(consuming(), source(), store.desk(), cast("Events", Told(told)))
+    for _ in range(3):
+        owning.agree()
+        with theirs.transaction(StoreError) as connection:
+            owner.hold(connection, [writer.claim])
+    theirs.release(writer)
+    owning.agree()
+    assert told == ["standing by", "taken over"]
+
+
+class Told:
+    """Events by their names."""
+
+    def __init__(self, told: list[str]) -> None:
+        self._told = told
+
+    def info(self, event: str, *_: object, **__: object) -> None:
+        self._told.append(event)
+
+
+def consuming() -> Consuming:
+    rules = parse_rules(HOT, None)
+    broker = Broker(Address("journal", "", path="none"), "p")
+    return Consuming("p", rules, [Unit("", ("0",))], lambda _: Engine(rules, Series()), 0, 0, SECOND, broker)
+
+
+def source() -> Source:
+    return open_source(Broker(Address("journal", "", path="none"), "p"), "p")

@@ -6,7 +6,9 @@ Decoding is by column.  The good readings of a post are taken even if others are
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 from tocsin.codecs import Cell, Column, CsvSettings, TimeSettings
 from tocsin.codecs.csv import Decoder as CsvDecoder
@@ -41,7 +43,7 @@ class Ingest:
     def receive(self, posts: Sequence[Post]) -> list[Taken]:
         """Decode posts, and have their good readings made durable; returns then."""
         found = [self._decoded(post) for post in posts]
-        full = [(batch, post.key) for post, (batch, _) in zip(posts, found, strict=True) if len(batch)]
+        full = [(batch, _key(post)) for post, (batch, _) in zip(posts, found, strict=True) if len(batch)]
         if full:
             self._take(full)
         return [Taken(len(batch), bad) for batch, bad in found]
@@ -67,18 +69,36 @@ class Ingest:
         first = body.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").partition(b"\n")[0].decode("utf-8", "replace")
         names = [name.strip() for name in next(csv.reader([first.strip()]), [])]
         labels = tuple(sorted({name for name in names if name and name not in _NEEDED}))
-        if labels not in self._tables:
+        form = _form_of_time(body, names)
+        table = self._tables.get((form, *labels))
+        if table is None:
             if len(self._tables) >= _MOST:
                 self._tables.clear()
-            self._tables[labels] = CsvDecoder(_table(labels), self._series)
+            table = self._tables[form, *labels] = CsvDecoder(_table(labels, form), self._series)
         place = {"file": "the post", "line": 1, "offset": 0}
         try:
-            step = self._tables[labels].decode(Record(body, place, place))
+            step = table.decode(Record(body, place, place))
         except SetupError as error:
             return Batch.empty(self._series), [Bad({"line": 1}, str(error))]
         return step.batch, [Bad({"line": reject.place["line"]}, reject.reason) for reject in step.rejects]
 
 
-def _table(labels: tuple[str, ...]) -> CsvSettings:
+def _key(post: Post) -> str | None:
+    """By what a post is known again: its key and what it holds, since one that was mended is another post."""
+    return f"{post.key}/{hashlib.sha256(post.body).hexdigest()[:16]}" if post.key else None
+
+
+def _form_of_time(body: bytes, names: list[str]) -> str:
+    """How a table writes its times, by its first row: integers of nanoseconds, or ISO 8601."""
+    rows = csv.reader(line.decode("utf-8", "replace") for line in body.split(b"\n", 8)[:8] if line.strip())
+    try:
+        first = next(islice(rows, 1, None), [])
+    except csv.Error:  # which is told when the table is read
+        return "iso8601"
+    text = first[names.index("time")].strip() if "time" in names and names.index("time") < len(first) else ""
+    return "unix_ns" if text.removeprefix("-").isdecimal() else "iso8601"
+
+
+def _table(labels: tuple[str, ...], form: str) -> CsvSettings:
     cell = Cell("value", Column("device"), Column("metric"), tuple((label, Column(label)) for label in labels))
-    return CsvSettings(TimeSettings(("time",)), (cell,))
+    return CsvSettings(TimeSettings(("time",), form), (cell,))

@@ -154,8 +154,10 @@ class Origins:
         return sum(len(waiting.held) for waiting in self._waiting.values())
 
     def reconnected(self, now: float) -> None:
-        """Nobody could be heard until now."""
+        """Nobody could be heard until now, and no gap could fill."""
         self._heard = [now] * len(self._heard)
+        for waiting in self._waiting.values():
+            waiting.since = now
 
     def forget_held(self, *, connected: bool = False) -> None:
         """What is held back comes again; while `connected`, patience with the gaps before it runs on."""

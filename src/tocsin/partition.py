@@ -48,6 +48,11 @@ class Partitioner:
         self._keys: list[str] = []
         self._places: npt.NDArray[np.int32] = np.empty(0, np.int32)
 
+    @property
+    def is_named(self) -> bool:
+        """Whether a template names the partitions, so that it does not matter how many there are."""
+        return self._queue is not None
+
     def places(self) -> npt.NDArray[np.int32]:
         """Of each series: the place of its partition in `partitions`; −1 where a template names another."""
         known, count = len(self._places), len(self._series)

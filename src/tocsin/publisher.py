@@ -86,12 +86,15 @@ class Publisher:
         watermark.advance(log.state.get("watermark", LONG_AGO))
         self.position: Position | None = log.state.get("position")
         self.ended: bool = log.state.get("ended", False)
-        if not log.numbers:
-            self.tell()  # so that every partition knows from the start whom it has to wait for
+        if any(partition not in log.numbers for partition in partitioner.partitions):
+            self.ended = False
+            self._tell(Kind.WATERMARK)  # so that every partition knows from the start whom it has to wait for
 
     def _refuse_other_partitions(self) -> None:
-        """A device's readings must not go through two partitions at once."""
+        """A device's readings must not go through two partitions at once; a queue more moves nobody."""
         before = self.log.state.get("partitions", self._partitioner.partitions)
+        if self._partitioner.is_named and set(before) <= set(self._partitioner.partitions):
+            return
         if before != self._partitioner.partitions:
             raise SetupError(
                 f"`broker`: this pipeline has published into the partitions {', '.join(before)}, and is to publish into "

@@ -6,10 +6,11 @@ Nothing is read away and nobody is disturbed: the broker is asked for counts alo
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tocsin.errors import SetupError, TocsinError
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from tocsin.message import Origin
     from tocsin.stores.sql import Progress
 
+SOON = 2.0
+"""Seconds in which a broker is to answer: people wait for it."""
 ASK = 5.0
 """Seconds between two questions to a broker: each is a connection of its own."""
 
@@ -72,7 +75,7 @@ class Seen:
         store = self.store
         return {
             "pipeline": self.pipeline,
-            "owners": [{"unit": one.unit, "process": str(one)} for one in (store.owners if store else []) if one.alive],
+            "owners": [{"unit": one.unit, "process": str(one)} for one in (store.owners if store else [])],
             "watermark": iso(self.watermark),
             "lag_seconds": lag_of(self.watermark),
             "newest": iso(self.newest),
@@ -113,7 +116,7 @@ def see(config: Config, before: Seen | None = None) -> Seen:
     if before is not None and now - before.asked < ASK and not config.transport.embedded:
         at_broker, unasked, asked = before.at_broker, before.unasked, before.asked
     else:
-        (at_broker, unasked), asked = _at_broker(config, store), now
+        (at_broker, unasked), asked = _asked(config, store), now
     rates = {}
     if before is not None and before.store is not None and store is not None:
         taken = {(origin.partition, origin.producer): origin.next for origin in before.origins}
@@ -132,7 +135,9 @@ def _store(config: Config) -> Progress | None:
     if config.store.startswith("sqlite:///") and not Path(config.store.removeprefix("sqlite:///")).exists():
         return None
     with closing(open_store(config.store, config.name, create=False)) as store:
-        return store.progress()
+        found = store.progress()
+    # Whose lease had ended is told now: a broker may take a while to answer.
+    return replace(found, owners=[owner for owner in found.owners if owner.alive])
 
 
 def _published(config: Config) -> Iterator[Sent]:
@@ -148,6 +153,15 @@ def _published(config: Config) -> Iterator[Sent]:
         if path.exists():
             with closing(Journal(path, create=False)) as journal:
                 yield from journal.sent(is_spool=not config.transport.embedded)
+
+
+def _asked(config: Config, store: Progress | None) -> tuple[Mapping[str, int] | None, str]:
+    """The same, if the broker answers soon."""
+    answer: list[tuple[Mapping[str, int] | None, str]] = []
+    asking = threading.Thread(target=lambda: answer.append(_at_broker(config, store)), daemon=True)
+    asking.start()
+    asking.join(SOON)
+    return answer[0] if answer else (None, f"it has not answered within {SOON:.0f} s")
 
 
 def _at_broker(config: Config, store: Progress | None) -> tuple[Mapping[str, int] | None, str]:

@@ -96,7 +96,7 @@ def _taken(seen: Seen) -> Iterator[str]:
 
 def _run_by(seen: Seen) -> Iterator[str]:
     """Each process, with the partitions that it has."""
-    alive = [owner for owner in (seen.store.owners if seen.store else []) if owner.alive]
+    alive = seen.store.owners if seen.store else []
     for process in dict.fromkeys(str(owner) for owner in alive):
         own = ", ".join(owner.unit for owner in alive if str(owner) == process and owner.unit)
         yield f"run by {process}{f' (partitions {own})' if own else ''}"

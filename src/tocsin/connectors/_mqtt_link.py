@@ -134,7 +134,11 @@ class Link:
 
     def refuse(self, code: ReasonCode, what: str) -> None:
         """Keep as the fault that the server refused this; the first fault counts."""
-        self._fault = self._fault or self._refusal(code, what)
+        self.fail(self._refusal(code, what))
+
+    def fail(self, fault: TocsinError) -> None:
+        """Keep a fault, to be raised at the next step; the first counts."""
+        self._fault = self._fault or fault
 
     def close(self) -> None:
         """Say goodbye, if there is somebody to say it to."""

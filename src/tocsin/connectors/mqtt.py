@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tocsin.connectors import Broker, Polled
 from tocsin.connectors._mqtt_link import FAILED, Link, until
-from tocsin.errors import NotConnected, SetupError
+from tocsin.errors import NotConnected, RetryLater, SetupError
 from tocsin.message import STAMP, Message, message_of, stamp_of
 
 if TYPE_CHECKING:
@@ -137,6 +137,10 @@ def _told(properties: Properties | None) -> tuple[str, str]:
     return getattr(properties, "ContentType", ""), beside.get(STAMP, "")
 
 
+NOBODY = 0x10
+"""MQTT 5's reason code of a message that was taken, and that nobody has subscribed to (specification, 3.4.2.1)."""
+
+
 class Sink:
     """Messages to one topic, as many under way as the server takes at once.
 
@@ -210,6 +214,10 @@ class Sink:
             self._confirmed += 1
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, code: ReasonCode, _properties: Any) -> None:
+        if code.value == NOBODY:
+            told = f"{self._broker.address}: nobody has subscribed to {self._topic!r} yet, and the server keeps nothing for nobody"
+            self._opened().fail(RetryLater(f"{told}: start `tocsin watch`, once is enough"))
+            return
         if code.value >= FAILED:
             self._opened().refuse(code, f"refused a message to {self._topic!r}")
         self._taken.add(mid)

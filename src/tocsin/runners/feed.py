@@ -24,7 +24,7 @@ from tocsin.message import Kind, Message
 from tocsin.publisher import Publisher, rejects_of
 from tocsin.record import Reject
 from tocsin.runners.events import Events, ProducerReport, older_copy
-from tocsin.runners.idle import Idleness
+from tocsin.runners.idle import AWAY, Idleness
 from tocsin.runners.places import place_of
 from tocsin.runners.streams import Step, Stream, fresh_of
 from tocsin.runners.supervise import Reconnecting
@@ -68,7 +68,7 @@ class Feed:
         self._events = Events(parts.pipeline, "producer", source=str(self._broker))
         self._report = ProducerReport(self._events, self._journal.waiting)
         self._reconnecting = Reconnecting(str(self._broker), self._events, stopped)
-        self._beat = time.monotonic()
+        self._beat = self._turned = time.monotonic()
         self._arrived = 0
         self._is_paused = False
         self._unread = 0
@@ -94,11 +94,19 @@ class Feed:
         self._reconnecting.connected()
         while not self._stopped():
             messages = self._gather()
-            now = time.monotonic()
+            now = self._turn()
             if messages:
                 self._take(messages, now)
                 self._source.ack(messages)
             self._go_on(now)
+
+    def _turn(self) -> float:
+        """The time on the wall; after a turn that took far too long, what came meanwhile still waits in the broker."""
+        before, self._turned = self._turned, time.monotonic()
+        if self._turned - before > AWAY:
+            for stream in self._active():
+                stream.quiet_since = self._turned
+        return self._turned
 
     def _gather(self) -> list[Message]:
         """What comes within some milliseconds, or as much as one transaction should hold."""

@@ -11,11 +11,18 @@ if TYPE_CHECKING:
     from tocsin.pipeline import Clock
 
 
+AWAY = 3.0
+"""Seconds between two looks from which on nobody was looking: the process was frozen, or its machine asleep."""
+
+
 class Idleness:
     """Where the wall clock moves the watermark to while nothing comes.
 
     After `idle_after` first to just past the newest reading, so that what is in hand is decided, and
     from there as fast as the clock, so that silence is noticed.  Once a second is often enough for that.
+
+    It counts only while somebody looks.  What came while this process was frozen waits in the source, and the
+    first look after it may find nothing yet.
     """
 
     def __init__(self, watermark: Clock, idle_after: int) -> None:
@@ -23,10 +30,16 @@ class Idleness:
         self._after = idle_after
         self._past = 0
         self._base: int | None = None
+        self._looked = self._away = 0.0
 
     def due(self, quiet: float) -> Iterator[int]:
         """The event time to move to, if there is one by now; `quiet` is for how many seconds nothing has come."""
-        past, before = int(quiet * SECOND) - self._after, self._past
+        if quiet < self._looked:
+            self._away = 0.0
+        if quiet > self._looked + AWAY:
+            self._away = quiet
+        self._looked = quiet
+        past, before = int((quiet - self._away) * SECOND) - self._after, self._past
         self._past = past
         if past < max(before, 0) or self._base is None:
             self._base = None

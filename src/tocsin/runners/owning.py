@@ -19,7 +19,6 @@ from tocsin.runners.share import Share
 if TYPE_CHECKING:
     from tocsin.connectors import Source
     from tocsin.runners.events import Events
-    from tocsin.stores.owner import Owner
     from tocsin.stores.writer import Desk
     from tocsin.unit import Unit
 
@@ -39,7 +38,7 @@ class Owning:
         self._share = Share(desk, parts.units)
         self._owned: dict[str, Owned] = {}
         self._unit_of = {partition: unit for unit in parts.units for partition in unit.partitions}
-        self._standing_by: set[Owner] = set()
+        self._in_the_way: list[str] = []
         self._is_open = False
 
     def __len__(self) -> int:
@@ -62,13 +61,11 @@ class Owning:
         take, give, others = self._share.look(self._owned.keys())
         self._drop(give)
         self._own(take)
-        if not self._owned and (new := set(others) - self._standing_by):
-            owner = next(iter(new))
-            self._events.info("standing by", f"{owner} owns the pipeline: standing by to take over", owner=str(owner))
-        elif self._owned and self._standing_by:
-            owner = next(iter(self._standing_by))
-            self._events.info("taken over", f"{owner} owns the pipeline no more: taken over", owner=str(owner))
-        self._standing_by = set() if self._owned else set(others)
+        before, self._in_the_way = self._in_the_way, [] if self._owned else sorted({str(owner) for owner in others})
+        if new := [owner for owner in self._in_the_way if owner not in before]:
+            self._events.info("standing by", f"{new[0]} owns the pipeline: standing by to take over", owner=new[0])
+        elif self._owned and before:
+            self._events.info("taken over", f"{before[0]} owns the pipeline no more: taken over", owner=before[0])
 
     def open(self) -> None:
         """The source is open: read on in what is owned, where it is not handed out anew."""

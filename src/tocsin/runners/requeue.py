@@ -50,7 +50,8 @@ def read_again(
     foreign = MessageDecoder(mapping, series) if mapping else None
     numbers, found = [], []
     for letter in letters:
-        if "broker" in letter.place:
+        if "broker" in letter.place or not {"source", "line"} & letter.place.keys():
+            # It came out of a broker, or was on its way into one, in our own form.
             held = messages.decode([Message(letter.data)])
             decoded = Decoded(held.batch, [reject for _, reject in held.rejects], {})
         elif "source" in letter.place and foreign is not None:

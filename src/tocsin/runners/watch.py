@@ -17,6 +17,7 @@ from tocsin.connectors import open_source
 from tocsin.errors import TocsinError
 from tocsin.message import Kind, Standing
 from tocsin.runners.events import ConsumerReport, Events, lost, undecided
+from tocsin.runners.idle import AWAY
 from tocsin.runners.layout import refuse_another_layout
 from tocsin.runners.owned import Consuming, Owned
 from tocsin.runners.owning import Owning
@@ -70,6 +71,7 @@ class Watcher:
         self._report = ConsumerReport(self._events, lambda: self._owned.watermark, stats)
         self._reconnecting = Reconnecting(str(parts.broker), self._events, stopped)
         self._looked = 0.0
+        self._turned = time.monotonic()
         self._lost: tuple[str, ...] = ()
 
     def run(
@@ -113,7 +115,7 @@ class Watcher:
         connected()
         while not self._stopped() and (self._owned or self._owned.by_group):
             messages = self._gather()
-            now = time.monotonic()
+            now = self._turn()
             if messages:
                 self._take(messages, now)
             if not messages or now - self._looked >= LOOK:  # where others never fall silent, too
@@ -125,6 +127,14 @@ class Watcher:
             self._report.look(self._stats)
             if progress is not None:
                 progress(self._stats)
+
+    def _turn(self) -> float:
+        """The time on the wall; after a turn that took far too long, nobody could be heard until now."""
+        before, self._turned = self._turned, time.monotonic()
+        if self._turned - before > AWAY:
+            for owned in self._owned:
+                owned.origins.reconnected(self._turned)
+        return self._turned
 
     def _take(self, messages: Sequence[Message], now: float) -> None:
         """A step for each unit, all of them in one transaction."""
