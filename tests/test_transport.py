@@ -45,6 +45,29 @@ def test_queues_are_named_after_the_devices_that_are_known(tmp_path: Path) -> No
     assert load(file).transport.partitions == ("01-a", "02-b")
 
 
+@pytest.mark.parametrize(
+    ("broker", "told"),
+    [
+        ("journal", ""),
+        (
+            "{url: 'kafka://h', partitions: 3}",
+            "3 partitions, each decided by itself: several `tocsin watch` share them",
+        ),
+        (
+            "{url: 'amqp://h', queue: 'q-{device}'}",
+            "2 queues, each decided by itself: several `tocsin watch` share them",
+        ),
+        (
+            "{url: 'amqp://h', queue: '{queue}'}",
+            "2 queues, decided together by one process, because not all words of `queue: {queue}` are in the partition key",
+        ),
+    ],
+)
+def test_whether_consumers_share_the_work_is_told(tmp_path: Path, broker: str, told: str) -> None:
+    config = load(written(tmp_path, broker, "devices: {a: {queue: 01-a}, b: {queue: 02-b}}, "))
+    assert config.transport.shared(config.rules) == told
+
+
 def test_partitions_are_numbered(tmp_path: Path) -> None:
     transport = load(written(tmp_path, "{url: 'kafka://h', partitions: 3, name: '{pipeline}-readings'}")).transport
     assert (transport.partitions, transport.name) == (("0", "1", "2"), "p-readings")

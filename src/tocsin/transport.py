@@ -54,6 +54,20 @@ class Transport:
             return self.journal
         return self.journal.with_suffix(f".{producer}{self.journal.suffix}")
 
+    def shared(self, rules: Sequence[Rule]) -> str:
+        """Whether several consumers share its partitions, a sentence for `check`; '' where there is one."""
+        if len(self.partitions) < 2:
+            return ""
+        named = "queues" if self.queue else "partitions"
+        if len(self.units(rules)) > 1:
+            return f"{len(self.partitions)} {named}, each decided by itself: several `tocsin watch` share them"
+        why = (
+            f"not all words of `queue: {self.queue}` are in the partition key"
+            if self.queue
+            else "there is no partition key"
+        )
+        return f"{len(self.partitions)} {named}, decided together by one process, because {why}"
+
     def broker(self, environment: Mapping[str, str]) -> Broker:
         """What a connector is made from; SetupError if the address cannot be used."""
         from tocsin.address import Address, parse_address

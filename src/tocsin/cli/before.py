@@ -39,6 +39,8 @@ def check(file: PipelineFile) -> None:
     config = load(file)
     typer.echo(f"{file}: fine, {several(len(config.rules), 'rule', 'rules')}")
     typer.echo(f"partition key: {', '.join(partition_labels(config.rules)) or 'none, so there is one partition'}")
+    if shared := config.transport.shared(config.rules):
+        typer.echo(shared)
     if config.foreign is not None:
         typer.echo(f"messages of {config.foreign.scheme}: {config.foreign.promise}")
     for advice in config.advice():
