@@ -442,7 +442,7 @@ def test_without_pika_the_command_that_installs_it_is_said(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "pika", None)
     broker = broker_at("amqp://127.0.0.1:1")
     for part in (Sink(broker), Source(broker, "kit")):
-        with pytest.raises(SetupError, match=r"pip install 'tocsin\[amqp\]'"):
+        with pytest.raises(SetupError, match=r"pip install -e '\.\[amqp\]'"):
             part.open()
 
 

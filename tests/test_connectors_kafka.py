@@ -555,5 +555,5 @@ def test_a_scheme_opens_its_file_and_a_wrong_one_is_named() -> None:
 def test_a_library_that_is_not_installed_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "tocsin.connectors.kafka")
     monkeypatch.setitem(sys.modules, "confluent_kafka", None)
-    with pytest.raises(SetupError, match=r"confluent_kafka is not installed here.*pip install 'tocsin\[kafka\]'"):
+    with pytest.raises(SetupError, match=r"confluent_kafka is not installed here.*pip install -e '\.\[kafka\]'"):
         open_sink(named("kafka://host"))

@@ -447,7 +447,7 @@ def test_a_filter_that_is_none_is_said(server: Mosquitto, name: str) -> None:
 
 def test_without_the_library_the_command_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "paho.mqtt", None)
-    with pytest.raises(SetupError, match=r"pip install 'tocsin\[mqtt\]'"):
+    with pytest.raises(SetupError, match=r"pip install -e '\.\[mqtt\]'"):
         open_sink(Broker(parse_address("mqtt://127.0.0.1", {}), "cook")).open()
 
 

@@ -290,7 +290,9 @@ def test_nobody_there_is_not_connected(name: str, monkeypatch: pytest.MonkeyPatc
 
 def test_what_may_not_be_made_must_be_there(name: str) -> None:
     for part in (open_source(broker(name, create=False), "alerts"), open_sink(broker(name, create=False))):
-        with pytest.raises(SetupError, match=f"kitchen/.*/{name}.*create: true"):
+        with pytest.raises(
+            SetupError, match=f"kitchen/[a-z]*/{name}[-a-z]* is not there: make it there, .*create: true"
+        ):
             part.open()
         part.close()
     reading_from(broker(name)).close()
@@ -340,7 +342,6 @@ def test_there_is_one_partition() -> None:
         ("DeadlineExceeded", NotConnected),
         ("InternalServerError", NotConnected),
         ("ResourceExhausted", RetryLater),
-        ("NotFound", SetupError),
         ("PermissionDenied", SetupError),
         ("Unauthenticated", SetupError),
         ("InvalidArgument", SetupError),
@@ -353,6 +354,24 @@ def test_an_error_says_what_happens_next(name: str, kind: type[Exception]) -> No
     assert str(found).startswith("pubsub://kitchen: doing: because")
 
 
+@pytest.mark.parametrize(
+    ("setting", "remedy"),
+    [
+        ("broker", "make it there, correct its name in `broker:`, or say `create: true`"),
+        ("source", "make it there, or correct its name in `source:`"),
+    ],
+)
+def test_what_is_missing_is_named_once(setting: str, remedy: str) -> None:
+    """The service answers with the name alone, or with a sentence that holds it."""
+    exceptions: Any = importlib.import_module("google.api_core.exceptions")
+    address = parse_address("pubsub://kitchen", {}, setting=setting)
+    found = translated(address, "subscription a/b", exceptions.NotFound("subscription a/b"))
+    assert type(found) is SetupError
+    assert str(found) == f"pubsub://kitchen: subscription a/b is not there: {remedy}"
+    found = translated(address, "publishing to a/b", exceptions.NotFound("topic a/b"))
+    assert str(found) == f"pubsub://kitchen: publishing to a/b: it is not there (topic a/b): {remedy}"
+
+
 def test_without_an_account_it_is_said_how_to_name_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PUBSUB_EMULATOR_HOST")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/none.json")
@@ -362,7 +381,7 @@ def test_without_an_account_it_is_said_how_to_name_one(name: str, monkeypatch: p
 
 def test_without_the_library_the_command_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "google.cloud", None)
-    with pytest.raises(SetupError, match=r"pip install 'tocsin\[pubsub\]'"):
+    with pytest.raises(SetupError, match=r"pip install -e '\.\[pubsub\]'"):
         open_sink(broker("cook")).open()
 
 

@@ -24,6 +24,7 @@ from tocsin.shape import Broker, File, Source, Time
 ROOT = Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS, *ROOT.glob("examples/*/README.md")]
+OPTIONAL = ("amqp", "kafka", "mqtt", "pubsub")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -52,6 +53,14 @@ def commands() -> Iterator[str]:
     assert isinstance(tree, TyperGroup)
     for name, command in tree.commands.items():
         yield from [f"{name} {below}" for below in command.commands] if isinstance(command, TyperGroup) else [name]
+
+
+@pytest.mark.parametrize("scheme", ["journal", *OPTIONAL])
+def test_the_first_table_of_brokers_has_each_with_its_section(scheme: str) -> None:
+    page = read("docs/brokers.md")
+    (section,) = re.findall(rf"^\| `{scheme}\b[^|]*\| .*\]\(#([a-z-]+)\)", page, re.MULTILINE)
+    headings = re.findall(r"^## (.*)$", page, re.MULTILINE)
+    assert section in [re.sub(r"[^a-z-]", "", heading.lower().replace(" ", "-")) for heading in headings]
 
 
 @pytest.mark.parametrize("name", functions.names())

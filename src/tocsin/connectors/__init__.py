@@ -197,5 +197,5 @@ def _file(broker: Broker) -> ModuleType:
         if str(missing.name).startswith("tocsin"):
             raise
         # Each broker's extra has its file's name.
-        remedy = f"install it with pip install 'tocsin[{file}]'"
+        remedy = f"install it, from the clone, with pip install -e '.[{file}]'"
         raise SetupError(f"{scheme}: the library {missing.name} is not installed here: {remedy}") from missing

@@ -233,5 +233,7 @@ def _library() -> Any:
     try:
         import pika
     except ImportError as error:
-        raise SetupError("RabbitMQ needs the library pika, which is not here: pip install 'tocsin[amqp]'") from error
+        raise SetupError(
+            "RabbitMQ needs the library pika, which is not here: from the clone, pip install -e '.[amqp]'"
+        ) from error
     return pika

@@ -64,7 +64,7 @@ class Link:
 
             from tocsin.connectors._mqtt_client import Greedy
         except ImportError as missing:
-            raise SetupError(f"{address}: MQTT needs a library: pip install 'tocsin[mqtt]'") from missing
+            raise SetupError(f"{address}: MQTT needs a library: from the clone, pip install -e '.[mqtt]'") from missing
         self._address, self._client_id, self._keep = address, client_id, keep
         self.settings = settings_of(address)
         self.v5 = self.settings.version == "5"

@@ -21,7 +21,7 @@ REQUEST = 5.0
 ONCE: dict[str, Any] = {"retry": None, "timeout": REQUEST}
 
 ERRORS: dict[str, tuple[type[TocsinError], str]] = {
-    "NotFound": (SetupError, "make it there, or let it be made with `create: true`"),
+    "NotFound": (SetupError, "make it there, correct its name in `broker:`, or say `create: true`"),
     "PermissionDenied": (SetupError, "give this account the roles roles/pubsub.publisher and roles/pubsub.subscriber"),
     "Unauthenticated": (SetupError, "check the account's key: GOOGLE_APPLICATION_CREDENTIALS names its file"),
     "DefaultCredentialsError": (SetupError, "name the file of an account's key in GOOGLE_APPLICATION_CREDENTIALS"),
@@ -58,7 +58,7 @@ def library(address: Address) -> Any:
     try:
         from google.cloud import pubsub_v1
     except ImportError as missing:
-        raise SetupError(f"{address}: Pub/Sub needs a library: pip install 'tocsin[pubsub]'") from missing
+        raise SetupError(f"{address}: Pub/Sub needs a library: from the clone, pip install -e '.[pubsub]'") from missing
     return pubsub_v1
 
 
@@ -94,6 +94,11 @@ def translated(address: Address, doing: str, error: BaseException) -> TocsinErro
     names = (each.__name__ for each in type(error).__mro__)
     kind, remedy = next((ERRORS[name] for name in names if name in ERRORS), (NotConnected, ""))
     said = getattr(error, "message", "") or str(error) or type(error).__name__
+    if is_called(error, "NotFound"):
+        # What the service says here is no more than a name, and often the one that `doing` has already.
+        named = doing.startswith(("topic ", "subscription "))
+        missing = f"{doing} is not there" if named else f"{doing}: it is not there ({said})"
+        return kind(f"{address}: {missing}: {address.worded(remedy)}")
     return kind(f"{address}: {doing}: {said}{': ' if remedy else ''}{address.worded(remedy)}")
 
 
