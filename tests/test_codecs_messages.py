@@ -162,7 +162,7 @@ def test_tables_each_with_its_own_header() -> None:
     readings, faults = read(settings, [Message(body.encode()) for body in bodies])
     assert [(device, value) for device, *_, value in readings] == [("a", 1), ("b", 2), ("c", 3), ("e", 5)]
     assert [(place, data) for place, data, _ in faults] == [(2, b"d,v\na,1\n"), (3, b"t,d,v\nx,a,4")]
-    assert faults[0][2] == "there is no column 't'. The file has: d, v."
+    assert faults[0][2] == "there is no column 't'. The message has: d, v."
     # What was set aside keeps its header, so it can be read again.
     assert read(settings, [Message(faults[1][1].replace(b"x", str(START).encode()))])[0][0][4] == 4
 

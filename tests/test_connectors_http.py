@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import socket
@@ -29,6 +30,10 @@ T = 1_706_702_400 * SECOND
 GOOD = {"device": "smoker", "metric": "temp_f", "time": "2024-01-31T12:00:00Z", "value": 225.5}
 ONE = json.dumps(GOOD).encode()
 Row = tuple[str, str, Labels, int, float]
+
+
+def basic(user: str, password: str) -> str:
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
 class Reply(NamedTuple):
@@ -230,7 +235,7 @@ def test_at_most_a_hundred_bad_lines_are_named_and_all_are_counted(running: Runn
         (b"", "application/json", "the message is empty"),
         (b"<xml/>", "application/xml", "content type 'application/xml' is not known"),
         (b"\xff\xff\xff\xffrubbish", None, "not an Arrow stream"),
-        (b"1,2,3\n", "text/csv", "there is no column 'time'. The file has: 1, 2, 3"),
+        (b"1,2,3\n", "text/csv", "there is no column 'time'. The post has: 1, 2, 3"),
         (b"device,metric,time,temp\n", "text/csv", "there is no column 'value'"),
     ],
 )
@@ -265,6 +270,7 @@ def test_the_key_of_a_post_is_handed_on_and_one_thread_takes_them(running: Runni
         ("Bearer secre", 401),
         ("Bearer é", 401),
         ("Basic secret", 401),
+        (basic("a", WORD), 401),
         ("secret", 401),
         ("", 401),
     ],
@@ -273,6 +279,43 @@ def test_a_token_lets_in(start: Start, authorization: str, status: int) -> None:
     running = start(token=WORD)
     assert running.post(ONE, authorization=authorization).status == status
     assert len(running.spool.rows) == (status == 204)
+
+
+@pytest.mark.parametrize("path", ["/write", "/api/v2/write"])
+@pytest.mark.parametrize(
+    ("query", "authorization", "status"),
+    [
+        ("?u=a&p=secret", "", 204),
+        ("?p=secret", "", 204),
+        ("?u=a&p=secre", "", 401),
+        ("?u=secret&p=", "", 401),
+        ("?p=%C3%A9", "", 401),
+        ("", basic("a", WORD), 204),
+        ("", basic("", WORD), 204),
+        ("", basic("a", "secre"), 401),
+        ("", basic(WORD, "a"), 401),
+        ("", f"Basic {base64.b64encode(WORD.encode()).decode()}", 401),
+        ("", "Basic ???", 401),
+        ("", "Basic é", 401),
+        ("", "Bearer secret", 204),
+    ],
+)
+def test_clients_of_influxdbs_first_api_give_the_token_as_their_password(
+    start: Start, path: str, query: str, authorization: str, status: int
+) -> None:
+    running = start(token=WORD)
+    told = {"authorization": authorization} if authorization else {}
+    reply = running.post(b"m,host=h value=1 1", path=path + query, **told)
+    assert reply.status == status
+    assert len(running.spool.rows) == (status == 204)
+    assert "HTTP Basic" in reply.body["message"] if status == 401 else reply.body == b""
+    assert WORD not in str(reply)
+
+
+def test_readings_in_our_own_form_need_the_header(start: Start) -> None:
+    running = start(token=WORD)
+    assert running.post(ONE, path="/api/v1/readings?u=a&p=secret").status == 401
+    assert running.spool.rows == []
 
 
 def test_without_a_token_web_pages_are_not_let_in(running: Running) -> None:
@@ -418,8 +461,21 @@ def test_several_clients_at_once_lose_nothing(running: Running) -> None:
 def test_it_says_that_it_is_well(running: Running) -> None:
     assert running.send("GET", "/health").body["status"] == "pass"
     assert running.send("GET", "/ping").status == 204
-    assert running.send("GET", "/api/v1/readings").status == 405
-    assert running.send("POST", "/query", b"").status == 404
+
+
+def test_a_wrong_path_or_method_is_told_as_other_mistakes_are(running: Running) -> None:
+    wrong = running.send("GET", "/write")
+    assert (wrong.status, wrong.body["code"], wrong.headers["allow"]) == (405, "method not allowed", "POST")
+    assert wrong.body["message"] == wrong.body["error"] == "GET is not for /write: expected POST"
+    nowhere = running.send("POST", "/query", b"")
+    assert (nowhere.status, nowhere.body["code"]) == (404, "not found")
+    expected = "there is no /query here: expected /api/v1/readings, /api/v2/write, /write or /health"
+    assert nowhere.body["message"] == expected
+
+
+def test_a_line_without_a_device_says_where_another_tag_is_named(running: Running) -> None:
+    reply = running.post(b"m,sensor=s value=1 1", path="/write")
+    assert "name another in this server's address: `?device=TAG`" in reply.body["errors"][0]["reason"]
 
 
 def test_a_port_in_use_is_said_before_anything_runs(running: Running) -> None:

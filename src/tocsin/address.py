@@ -62,7 +62,6 @@ class Address:
 _WORDS = (
     ("TOCSIN_BROKER", "TOCSIN_SOURCE"),
     (", correct its name in `broker:`, or say `create: true`", ", or correct its name in `source:`"),
-    (", or let it be made with `create: true`", ", or correct its name in `source:`"),
     (", or set `create: true`", ", or correct `topic` in `source:`"),
     ("begin with a new store", "let the consumer take everything that came, and move the journal away"),
     ("`broker:`", "`source:`"),

@@ -26,6 +26,7 @@ Take = Callable[[Sequence[tuple[Batch, str | None]]], None]
 _UNSAID = ("application/x-www-form-urlencoded", "text/plain", "application/octet-stream")
 """What programs say who were told nothing about the content: curl, browsers."""
 _NEEDED = ("device", "metric", "time", "value")
+_OTHER_TAG = "name another in this server's address: `?device=TAG`"
 _MOST = 64
 
 
@@ -60,7 +61,7 @@ class Ingest:
 
     def _of_lines(self, post: Post) -> tuple[Batch, list[Bad]]:
         if post.precision not in self._lines:
-            self._lines[post.precision] = Lines(self._series, self._device_tag, post.precision)
+            self._lines[post.precision] = Lines(self._series, self._device_tag, post.precision, _OTHER_TAG)
         told = self._lines[post.precision].read(post.body, arrival=post.arrival)
         return told.batch, [Bad({"line": number}, reason) for number, _, reason in told.bad]
 

@@ -236,8 +236,13 @@ def _check_columns(wanted: list[str], there: list[str], file: str, delimiter: st
         if name not in there:
             raise SetupError(
                 f"{file}: there is no column '{name}'.{did_you_mean(name, there)} "
-                f"The file has: {', '.join(there)}.{_other_delimiter(there, delimiter)}"
+                f"{_subject(file)} has: {', '.join(there)}.{_other_delimiter(there, delimiter)}"
             )
+
+
+def _subject(file: str) -> str:
+    """What has the columns: not every table is a file."""
+    return f"T{file[1:]}" if file in ("the post", "the message") else "The file"
 
 
 def _other_delimiter(there: list[str], delimiter: str) -> str:

@@ -40,11 +40,18 @@ class Told(NamedTuple):
 
 
 class Lines:
-    """Reads lines, and remembers which series they were of."""
+    """Reads lines, and remembers which series they were of; `remedy` says how another tag for the device is named."""
 
-    def __init__(self, series: Series, device: str | None = None, precision: str = "ns") -> None:
+    def __init__(
+        self,
+        series: Series,
+        device: str | None = None,
+        precision: str = "ns",
+        remedy: str = "name another in the settings",
+    ) -> None:
         self._series = series
         self._tags = (device,) if device else DEVICE_TAGS
+        self._remedy = remedy
         self._unit = UNITS[precision]
         self._heads: dict[str, _Head] = {}
         self._codes: dict[tuple[str, str], int] = {}
@@ -99,7 +106,7 @@ class Lines:
     def _code(self, head: str, field: str) -> int:
         known = self._codes.get((head, field))
         if known is None:
-            owner = self._heads.get(head) or _owner(head, self._tags)
+            owner = self._heads.get(head) or _owner(head, self._tags, self._remedy)
             metric = owner.measurement if field == "value" else f"{owner.measurement}_{field}"
             known = self._series.code(owner.device, metric, dict(owner.labels))
             if len(self._codes) >= _MOST:
@@ -149,7 +156,7 @@ class _Head(NamedTuple):
     labels: Labels
 
 
-def _owner(head: str, tags: tuple[str, ...]) -> _Head:
+def _owner(head: str, tags: tuple[str, ...], remedy: str) -> _Head:
     """Whose the readings of a line are; ValueError if it does not say."""
     measurement, *pairs = _TAG_COMMA.split(head)
     told: dict[str, str] = {}
@@ -163,7 +170,7 @@ def _owner(head: str, tags: tuple[str, ...]) -> _Head:
     device = next((told.pop(tag) for tag in tags if tag in told), "")
     if not device.strip():
         expected = " or ".join(f"`{tag}`" for tag in tags)
-        raise ValueError(f"no tag says the device: expected {expected}, or name another in the settings")
+        raise ValueError(f"no tag says the device: expected {expected}, or {remedy}")
     return _Head(plain(measurement), device, labels_of(told))
 
 

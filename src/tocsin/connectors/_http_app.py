@@ -15,11 +15,13 @@ from time import time_ns
 from typing import Any, NamedTuple
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tocsin.connectors._http_groups import Groups
+from tocsin.connectors._http_tokens import tokens
 from tocsin.errors import RetryLater, RunError
 from tocsin.message import LINE_PROTOCOL
 
@@ -30,6 +32,8 @@ LONGEST = 500
 BODIES = 8
 """So many times the largest body may wait in memory altogether."""
 
+WRITE = ("/api/v2/write", "/write")
+"""Where clients of InfluxDB's second and first API write."""
 PRECISIONS = {"ns": "ns", "n": "ns", "us": "us", "u": "us", "ms": "ms", "s": "s", "m": "m", "h": "h"}
 """How InfluxDB's second and first API call the units of time."""
 
@@ -86,11 +90,11 @@ class App:
         self.routes = Starlette(
             routes=[
                 Route("/api/v1/readings", self._route(self._readings), methods=["POST"]),
-                Route("/api/v2/write", self._route(self._write), methods=["POST"]),
-                Route("/write", self._route(self._write), methods=["POST"]),
+                *(Route(path, self._route(self._write), methods=["POST"]) for path in WRITE),
                 Route("/health", _health),
                 Route("/ping", _ping, methods=["GET", "HEAD"]),
-            ]
+            ],
+            exception_handlers={404: _no_route, 405: _no_route},
         )
 
     def _route(self, work: Callable[[Request], Awaitable[Post]]) -> Callable[[Request], Awaitable[Response]]:
@@ -127,14 +131,14 @@ class App:
             if "origin" in request.headers:
                 raise Refused(403, "forbidden", "a web page may post only with a token: give the server one")
             return
-        kind, _, token = request.headers.get("authorization", "").partition(" ")
-        if kind.lower() not in ("bearer", "token") or not hmac.compare_digest(
-            token.strip().encode("latin-1"), self._token
-        ):
+        influx = request.url.path in WRITE
+        given = [hmac.compare_digest(token, self._token) for token in tokens(request, passwords=influx)]
+        if not any(given):
+            others = ", or the token as the password: `?p=TOKEN`, or HTTP Basic" if influx else ""
             raise Refused(
                 401,
                 "unauthorized",
-                "expected the header `Authorization: Bearer TOKEN`",
+                f"expected the header `Authorization: Bearer TOKEN`{others}",
                 **{"www-authenticate": "Bearer"},
             )
 
@@ -241,6 +245,19 @@ def _answer(
 ) -> Response:
     """As both of InfluxDB's APIs say that something is wrong: the second with `message`, the first with `error`."""
     return JSONResponse({"code": code, "message": message, "error": message, **(more or {})}, status, headers)
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    """Nothing is there, or nothing by this method."""
+    assert isinstance(error, HTTPException)
+    path = request.url.path[:LONGEST]
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        message = f"{request.method} is not for {path}: expected {allowed}"
+        return _answer(405, "method not allowed", message, headers=dict(error.headers or {}))
+    return _answer(
+        404, "not found", f"there is no {path} here: expected /api/v1/readings, {', '.join(WRITE)} or /health"
+    )
 
 
 async def _health(_: Request) -> Response:
