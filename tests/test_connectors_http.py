@@ -21,6 +21,7 @@ from tocsin.connectors.http import HttpSettings, Post, Server, settings_of
 from tocsin.errors import RetryLater, SetupError, StoreError
 from tocsin.ingest import Ingest
 from tocsin.instant import SECOND
+from tocsin.message import LINE_PROTOCOL
 from tocsin.reading import Batch, Labels, Series
 
 influxdb: Any = import_module("influxdb_client")
@@ -244,6 +245,22 @@ def test_what_is_no_readings_at_all_is_refused(running: Running, body: bytes, ki
     assert reply.status == 400
     assert reason in reply.body["message"]
     assert running.spool.rows == []
+
+
+def test_what_is_not_taken_is_counted_once() -> None:
+    """Two lines are no readings; a post that could not be made durable comes again, and is counted then."""
+    full = [False, True]
+
+    def take(_: object) -> None:
+        if full.pop():
+            raise RetryLater("the spool is full")
+
+    ingest = Ingest(Series(), take)
+    post = Post(b"m,host=h value=1 1\nbad\nworse", LINE_PROTOCOL)
+    with pytest.raises(RetryLater):
+        ingest.receive([post])
+    assert ingest.rejected == 0
+    assert len(ingest.receive([post])[0].bad) == ingest.rejected == 2
 
 
 def test_the_key_of_a_post_is_handed_on_and_one_thread_takes_them(running: Running) -> None:

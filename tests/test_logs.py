@@ -132,3 +132,10 @@ def test_and_how_much_of_a_producers_waits(heard: list[dict[str, Any]], monkeypa
     monkeypatch.setattr(telling, "EVERY", 0.0)
     ProducerReport(EVENTS, lambda: 7).look(100, 1_700_000_000 * SECOND)
     assert [(line["readings"], line["waiting"]) for line in heard] == [(100, 7)]
+    assert "rejected" not in heard[0]
+
+
+def test_and_what_was_posted_and_not_taken(heard: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "EVERY", 0.0)
+    ProducerReport(EVENTS, lambda: 7).look(100, 1_700_000_000 * SECOND, 3)
+    assert heard[0]["rejected"] == 3

@@ -31,7 +31,7 @@ _MOST = 64
 
 
 class Ingest:
-    """Receives posts, as many at a time as there are."""
+    """Receives posts, as many at a time as there are; `rejected` counts what their senders were told is not taken."""
 
     def __init__(self, series: Series, take: Take, device_tag: str | None = None) -> None:
         self._series = series
@@ -40,6 +40,7 @@ class Ingest:
         self._decoder = Decoder(series)
         self._lines: dict[str, Lines] = {}
         self._tables: dict[tuple[str, ...], CsvDecoder] = {}
+        self.rejected = 0
 
     def receive(self, posts: Sequence[Post]) -> list[Taken]:
         """Decode posts, and have their good readings made durable; returns then."""
@@ -47,6 +48,7 @@ class Ingest:
         full = [(batch, _key(post)) for post, (batch, _) in zip(posts, found, strict=True) if len(batch)]
         if full:
             self._take(full)
+        self.rejected += sum(len(bad) for _, bad in found)
         return [Taken(len(batch), bad) for batch, bad in found]
 
     def _decoded(self, post: Post) -> tuple[Batch, list[Bad]]:

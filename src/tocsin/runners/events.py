@@ -118,17 +118,19 @@ class ProducerReport:
         self._minute = Now(EVERY)
         self._readings = 0
 
-    def look(self, readings: int, watermark: int) -> None:
-        """To be called at every turn of the loop, with the readings so far."""
+    def look(self, readings: int, watermark: int, rejected: int = 0) -> None:
+        """To be called at every turn of the loop, with the readings so far, and what was posted and not taken."""
         past = self._minute()
         if not past:
             return
         rate, self._readings = (readings - self._readings) / past, readings
         waiting = self._waiting()
+        refused = f", {rejected:,} rejected" if rejected else ""
         self._events.info(
             "progress",
-            f"{readings:,} readings published ({rate:,.0f}/s), {waiting:,} messages wait",
+            f"{readings:,} readings published ({rate:,.0f}/s){refused}, {waiting:,} messages wait",
             readings=readings,
+            **({"rejected": rejected} if rejected else {}),
             readings_per_second=round(rate, 1),
             waiting=waiting,
             watermark=None if watermark == LONG_AGO else format_time(watermark),

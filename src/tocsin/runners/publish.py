@@ -93,6 +93,7 @@ class Feeder:
         self._idleness = Idleness(parts.watermark, parts.idle_after)
         self._beat = self._tidied = time.monotonic()
         self._readings = 0
+        self._ingest: Ingest | None = None
         self._has_room = True
         self._events = Events(parts.pipeline, "producer", broker=str(parts.broker))
         if missing := self._publisher.log.missing:
@@ -142,7 +143,8 @@ class Feeder:
                 self._readings += self._publisher.post(posts, time.time_ns())
                 newest = time.monotonic()
 
-        server = Server(settings, Ingest(self._parts.series, take, settings.device_tag).receive)
+        self._ingest = Ingest(self._parts.series, take, settings.device_tag)
+        server = Server(settings, self._ingest.receive)
         server.open()
         self._events.info(
             "listening", f"listening for readings on http://{settings.host}:{server.port}", port=server.port
@@ -164,7 +166,8 @@ class Feeder:
         if time.monotonic() - self._beat >= BEAT:
             self._beat = time.monotonic()
             self._publisher.tell()
-        self._report.look(self._readings, self._parts.watermark.value)
+        rejected = self._ingest.rejected if self._ingest else 0
+        self._report.look(self._readings, self._parts.watermark.value, rejected)
 
     def _tidy(self) -> bool:
         """Let go of what was consumed, now and then and when it is full; whether there is room for more."""
