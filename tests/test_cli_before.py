@@ -52,6 +52,60 @@ def test_check_tells_rules_partition_key_and_advice(here: Path) -> None:
     assert lines[2].startswith("advice: p.yaml:5:27: rule 'TooHot': can never be true")
 
 
+@pytest.mark.parametrize(
+    ("more", "mistakes"),
+    [
+        (
+            "broker: 'amqps://u:secret@h?ca=ca.pem&cert=here.pem&key=no/me.key'",
+            [
+                "p.yaml:6:10: `broker.url`: amqps://h: ?ca=ca.pem: there is no file ca.pem: put it there, or correct",
+                "p.yaml:6:10: `broker.url`: amqps://h: ?key=no/me.key: there is no file no/me.key: put it there",
+            ],
+        ),
+        (
+            "broker: {partitions: 1, url: 'kafkas://h?ca=folder'}",
+            ["p.yaml:6:31: `broker.url`: kafkas://h: ?ca=folder: this is no file: put it there"],
+        ),
+        ("broker: 'amqps://h?ca=here.pem'", []),
+    ],
+)
+def test_check_finds_files_that_are_not_there(here: Path, more: str, mistakes: list[str]) -> None:
+    """At the first letter of the address, which stands in quotes."""
+    (here / "here.pem").touch()
+    (here / "folder").mkdir()
+    with (here / "p.yaml").open("a") as file:
+        file.write(f"{more}\n")
+    found = tocsin("check", "p.yaml")
+    assert found.exit_code == (78 if mistakes else 0)
+    said = found.stderr.splitlines()
+    assert len(said) == len(mistakes)
+    for told, mistake in zip(said, mistakes, strict=True):
+        assert told.startswith(mistake)
+    assert "secret" not in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "mistake"),
+    [
+        (
+            "{http: 'http://127.0.0.1?token_file=word'}",
+            "p.yaml:2:17: `source.http`: http://127.0.0.1: ?token_file=word: there is no file word: write a token into it",
+        ),
+        (
+            "{mqtt: 'mqtts://h?ca=ca.pem', topic: '{device}/{metric}', time: $arrival, value: v}",
+            "p.yaml:2:17: `source.mqtt`: mqtts://h: ?ca=ca.pem: there is no file ca.pem: put it there",
+        ),
+    ],
+)
+def test_check_finds_files_of_a_source_that_are_not_there(here: Path, source: str, mistake: str) -> None:
+    rules = "rules: [{alert: A, expr: m > 1}]"
+    (here / "p.yaml").write_text(f"pipeline: p\nsource: {source}\n{rules}\n")
+    found = tocsin("check", "p.yaml")
+    assert (found.exit_code, found.stderr[: len(mistake)]) == (78, mistake)
+    # A consumer elsewhere has no use for the producer's files.
+    assert "there is no file" not in tocsin("alerts", "list", "p.yaml").stderr
+
+
 def test_check_needs_neither_the_readings_nor_a_store(here: Path) -> None:
     (here / "readings.csv").unlink()
     assert tocsin("check", "p.yaml").exit_code == 0

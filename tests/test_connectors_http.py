@@ -541,15 +541,20 @@ def test_settings_stand_in_the_address(tmp_path: Path) -> None:
             "there is no option 'tokenfile'. Did you mean 'token_file'? Expected one of token_file, max_bytes, device",
         ),
         ("max_bytes=10MB", "?max_bytes=10MB: expected a whole number"),
-        ("token_file=none", "none: the token cannot be read"),
-        ("token_file=empty", "empty: is empty: expected a token"),
+        (
+            "token_file=none",
+            "http://127.0.0.1: ?token_file=none: {folder}/none cannot be read: No such file or directory: write a token",
+        ),
+        ("token_file=bytes", "{folder}/bytes is not text: write a token into it"),
+        ("token_file=empty", "http://127.0.0.1: ?token_file=empty: {folder}/empty is empty: write a token into it"),
     ],
 )
 def test_mistakes_in_the_address_are_said(tmp_path: Path, query: str, reason: str) -> None:
     (tmp_path / "empty").write_text("\n", encoding="utf-8")
+    (tmp_path / "bytes").write_bytes(b"\xff")
     with pytest.raises(SetupError) as error:
         settings_of(parse_address(f"http://127.0.0.1?{query}", {}), tmp_path)
-    assert reason in str(error.value)
+    assert reason.format(folder=tmp_path) in str(error.value)
 
 
 class Gate(Spool):

@@ -33,10 +33,12 @@ def init(
 
 def check(file: PipelineFile) -> None:
     """Find every mistake in a pipeline file, offline."""
+    from tocsin.cli.named import look_for_files
     from tocsin.config import load
     from tocsin.rule import partition_labels
 
     config = load(file)
+    look_for_files(config)
     typer.echo(f"{file}: fine, {several(len(config.rules), 'rule', 'rules')}")
     typer.echo(f"partition key: {', '.join(partition_labels(config.rules)) or 'none, so there is one partition'}")
     if shared := config.transport.shared(config.rules):

@@ -40,6 +40,7 @@ MAX_BYTES = 10_000_000
 CONNECTIONS = 500
 """So many at once; the next ones are told to come again. Half of what a process may usually have open."""
 
+_REMEDY = "write a token into it, as `openssl rand -hex 32` makes one"
 _HEAD_PATIENCE = 10.0
 _STOP_PATIENCE = 5
 
@@ -64,7 +65,7 @@ def settings_of(address: Address, base: Path = Path()) -> HttpSettings:
     """The settings in an address such as `http://0.0.0.0:8086?token_file=token`; SetupError says what is wrong."""
     check_options(address)
     options = address.options
-    token = _token(base / options["token_file"]) if "token_file" in options else ""
+    token = _token(address, base / options["token_file"]) if "token_file" in options else ""
     port = PORT if address.port is None else address.port
     return HttpSettings(address.host, port, token, int(options.get("max_bytes", MAX_BYTES)), options.get("device"))
 
@@ -168,11 +169,14 @@ def _listen(settings: HttpSettings) -> socket.socket:
     return listening
 
 
-def _token(file: Path) -> str:
+def _token(address: Address, file: Path) -> str:
+    named = f"{address}: ?token_file={address.options['token_file']}: {file}"
     try:
         token = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as fault:
-        raise SetupError(f"{file}: the token cannot be read: {fault}") from fault
+    except OSError as fault:
+        raise SetupError(f"{named} cannot be read: {fault.strerror}: {_REMEDY}, or correct the name") from fault
+    except UnicodeDecodeError:
+        raise SetupError(f"{named} is not text: {_REMEDY}") from None
     if not token:
-        raise SetupError(f"{file}: is empty: expected a token, as `openssl rand -hex 32` makes one")
+        raise SetupError(f"{named} is empty: {_REMEDY}")
     return token
