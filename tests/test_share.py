@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -229,6 +230,21 @@ def test_who_stands_by_says_so_once(store: SqlStore, other: str, monkeypatch: py
     theirs.release(writer)
     owning.agree()
     assert told == ["standing by", "taken over"]
+
+
+def test_partitions_that_came_are_told_in_the_order_in_which_people_count(store: SqlStore) -> None:
+    """Also names that begin with numbers and those that hold them, and digits of others' scripts are letters."""
+    told: list[str] = []
+    events = cast("Events", SimpleNamespace(info=lambda _, message, **__: told.append(message)))
+    owning = Owning(consuming(), source(), store.desk(), events)
+    owning._tell("partitions gained", "ours now", ["10", "1", "0", "2"])
+    owning._tell("partitions gained", "ours now", ["q-10", "7", "q-9", "q-²", "q"])
+    owning._tell("partitions gained", "ours now", [str(number) for number in range(9, -1, -1)])
+    assert told == [
+        "partitions ours now: 0, 1, 2, 10",
+        "partitions ours now: 7, q, q-9, q-10, q-²",
+        "partitions ours now: 0, 1, 2, 3, 4, 5, 6, 7 and 2 more",
+    ]
 
 
 class Told:

@@ -81,7 +81,15 @@ def test_partitions_are_numbered(tmp_path: Path) -> None:
         ("{url: journal, partitions: 2}", "`broker.partitions`: journal has one partition"),
         ("{url: 'mqtt://h', queue: '{device}'}", "`broker.queue`: mqtt has no queues"),
         ("{url: 'amqp://h', queue: '{device}', partitions: 2}", "each queue is a partition already"),
-        ("{url: 'amqp://h', queue: '{site}'}", "there is no 'site' to put in: expected device"),
+        ("{url: 'amqp://h', queue: '{site}'}", "nothing is known to put in for {site}. Expected one of {device}"),
+        (
+            "{url: 'amqp://h', queue: '{devise}'}",
+            "`broker.queue`: nothing is known to put in for {devise}. Did you mean '{device}'? Expected one of {device}",
+        ),
+        (
+            "{url: 'kafka://h', name: '{pipline}-x'}",
+            "`broker.name`: nothing is known to put in for {pipline}. Did you mean '{pipeline}'? Expected one of {pipeline}",
+        ),
         ("{url: 'amqp://h', queue: '{device'}", "'{device' is no template"),
         ("{url: journal, retention: {size: 10}}", "expected a size with its unit, as in 500MB or 10GB, not 10"),
         (

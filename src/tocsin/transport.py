@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tocsin.connectors import PARTITIONED
 from tocsin.document import Document
-from tocsin.errors import ConfigError, SetupError
+from tocsin.errors import ConfigError, SetupError, did_you_mean
 from tocsin.rule import Rule, partition_labels
 from tocsin.shape import Broker as BrokerShape
 from tocsin.shape import Retention
@@ -170,5 +170,7 @@ def _filled(template: str, words: Labels, key: str) -> str:
     except ValueError as error:
         raise _Mistake(f"'{template}' is no template: {error}", key) from None
     if unknown := sorted(wanted - words.keys()):
-        raise _Mistake(f"there is no '{unknown[0]}' to put in: expected {', '.join(sorted(words))}", key)
+        near = did_you_mean(f"{{{unknown[0]}}}", [f"{{{word}}}" for word in words])
+        known = ", ".join(f"{{{word}}}" for word in sorted(words))
+        raise _Mistake(f"nothing is known to put in for {{{unknown[0]}}}.{near} Expected one of {known}", key)
     return template.format_map(words)

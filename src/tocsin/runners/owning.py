@@ -6,9 +6,11 @@ Several processes share a pipeline's units.  Kafka hands partitions out itself, 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from string import digits
 from typing import TYPE_CHECKING
 
 from tocsin.errors import SetupError, TakenOver
@@ -122,7 +124,7 @@ class Owning:
 
     def _tell(self, event: str, what: str, names: Sequence[str]) -> None:
         """Which partitions came or went; where all are decided together there is nothing to tell."""
-        named = [name for name in names if name]
+        named = sorted((name for name in names if name), key=_in_order)
         if named:
             more = f" and {len(named) - FEW} more" if len(named) > FEW else ""
             told = ", ".join(named[:FEW])
@@ -148,3 +150,9 @@ class Owning:
         if self._is_open:
             for partition in owned.unit.partitions:
                 self._source.end(partition)
+
+
+def _in_order(name: str) -> list[tuple[int, int, str]]:
+    """The order in which people count: 2 before 10, `q-2` before `q-10`."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", name)
+    return [(0, int(part), "") if part[0] in digits else (1, 0, part) for part in parts]
