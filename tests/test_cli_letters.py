@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,19 @@ def listed() -> list[dict[str, object]]:
 @pytest.mark.usefixtures("carried")
 def test_a_line_that_could_not_be_read_has_its_place_also_behind_a_broker() -> None:
     (letter,) = listed()
-    assert (letter["file"], letter["line"]) == ("readings.csv", 5)
+    assert (letter["number"], letter["file"], letter["line"]) == (1, "readings.csv", 5)
+    assert "id" not in letter
     assert tocsin("dead-letters", "show", "p.yaml", "1").stdout == HOT + "\n"
+
+
+def test_the_times_beside_a_message_are_written_as_everywhere(carried: Path) -> None:
+    """1.7e9 seconds of Unix are 22:13:20 on 14 November 2023; a millisecond and a nanosecond later."""
+    place = {"source": "kafka://h", "topic": "t", "offset": 7, "time": 1_700_000_000_001_000_000, "arrival": 1_700_000_000_000_000_001}  # fmt: skip
+    with sqlite3.connect(carried / "p.db") as connection:
+        connection.execute("UPDATE dead_letters SET place = ?", (json.dumps(place),))
+    (letter,) = listed()
+    assert (letter["time"], letter["arrival"]) == ("2023-11-14T22:13:20.001Z", "2023-11-14T22:13:20.000000001Z")
+    assert (letter["topic"], letter["offset"]) == ("t", 7)
 
 
 @pytest.mark.usefixtures("carried")
@@ -59,8 +71,6 @@ def test_once_the_file_is_mended_it_is_sent_and_gone(carried: Path) -> None:
 
 def store_line(folder: Path, data: bytes) -> None:
     """As if the line had been this one, and the reader of then had not known how to read it."""
-    import sqlite3
-
     with sqlite3.connect(folder / "p.db") as connection:
         connection.execute("UPDATE dead_letters SET data = ?", (data,))
 

@@ -49,7 +49,7 @@ def test_a_dead_letter_is_listed_and_shown_as_it_came() -> None:
     assert listed.stderr == "`tocsin dead-letters show p.yaml NUMBER` shows one as it came.\n"
     (line,) = tocsin("dead-letters", "list", "p.yaml", "--json").stdout.splitlines()
     assert json.loads(line)["line"] == 5
-    shown = tocsin("dead-letters", "show", "p.yaml", str(json.loads(line)["id"]))
+    shown = tocsin("dead-letters", "show", "p.yaml", str(json.loads(line)["number"]))
     assert shown.stdout_bytes == b"2024-01-01T00:02:00Z,b,hot\n"
     assert "readings.csv:5: " in shown.stderr
     assert tocsin("dead-letters", "show", "p.yaml", "99").exit_code == 78

@@ -6,9 +6,18 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+
 from commands import edit, process, tocsin
 from faults import ask
 from services import free_port
+from tocsin.cli.seen import Seen
+from tocsin.cli.top import lines_of
+from tocsin.instant import SECOND
+from tocsin.message import Origin, Standing
+from tocsin.stores import Checkpoint
+from tocsin.stores.owner import Owner
+from tocsin.stores.sql import Progress, Reached
 
 
 def test_it_tells_the_producers_and_what_waits(here: Path) -> None:
@@ -39,8 +48,38 @@ def test_it_is_readable(here: Path) -> None:
     told = tocsin("top", "p.yaml").stdout
     assert "p: nobody runs it now" in told
     assert "newest reading 2024-01-01T00:06:00Z" in told
-    assert "1 open alerts; 1 dead letters" in told
+    assert "1 open alert; 1 dead letter" in told.splitlines()
+    assert "behind the clock" not in told, "it does not try to keep up"
     assert here.exists()
+
+
+NEWEST = 1_700_000_000 * SECOND
+RUN_BY = Owner("", "host:1:0", 2**62)
+
+
+@pytest.mark.parametrize(
+    ("owners", "standings", "has_lag"),
+    [
+        ([RUN_BY], [Standing.LIVE, Standing.ENDED], True),
+        ([RUN_BY], [], True),
+        ([RUN_BY], [Standing.ENDED, Standing.ENDED], False),
+        ([], [Standing.LIVE], False),
+    ],
+)
+def test_how_far_it_is_behind_is_told_while_it_keeps_up(
+    owners: list[Owner], standings: list[Standing], has_lag: bool
+) -> None:
+    """Of a producer that has ended there is nothing to keep up with."""
+    origins = [Origin("0", f"p-{number}", mark=NEWEST, standing=one) for number, one in enumerate(standings)]
+    progress = Progress(owners, [Reached(1, "", Checkpoint(watermark=NEWEST, newest=NEWEST))], origins, 2, 0)
+    seen = Seen("p", progress, [], {"0": 1}, "", 0.0, 0.0)
+    told = seen.to_json()
+    assert (told["lag_seconds"] is not None) == has_lag
+    lags = [producer["lag_seconds"] is not None for producer in told["producers"]]
+    assert lags == [has_lag and standing is Standing.LIVE for standing in standings]
+    lines = list(lines_of(seen))
+    assert ("behind the clock" in lines[1]) == has_lag
+    assert lines[2] == "1 message waits; 2 open alerts; 0 dead letters"
 
 
 def test_beside_a_producer_alone_it_tells_what_was_published(here: Path) -> None:

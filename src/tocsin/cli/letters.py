@@ -13,6 +13,7 @@ from tocsin.cli.arguments import AsJson, Number, PipelineFile
 from tocsin.cli.look import opened
 from tocsin.cli.terminal import give, give_rows, say, several
 from tocsin.errors import SetupError
+from tocsin.instant import format_time
 from tocsin.message import CONTENT_TYPE
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def dead_letters_list(file: PipelineFile, as_json: AsJson = False) -> None:
     with opened(file) as store:
         found = store.dead_letters()
     if as_json:
-        give(json.dumps({"id": one.id, **_plain(one.place), "reason": one.reason}, ensure_ascii=False) for one in found)
+        give(json.dumps(_json(one), ensure_ascii=False) for one in found)
     elif found:
         give_rows(("number", "place", "reason"), [(str(one.id), _where(one.place), one.reason) for one in found])
         say(f"`tocsin dead-letters show {file} NUMBER` shows one as it came.")
@@ -96,6 +97,13 @@ def _chosen(store: SqlStore, file: Path, numbers: list[int] | None, every: bool)
     if missing:
         raise SetupError(f"there is no dead letter {missing[0]}: `tocsin dead-letters list {file}` lists all")
     return list(found.values()) if every else [found[number] for number in dict.fromkeys(numbers or ())]
+
+
+def _json(letter: DeadLetter) -> dict[str, Any]:
+    """For programs: times as they are written everywhere, though a place keeps them in nanoseconds."""
+    place = _plain(letter.place)
+    times = {name: format_time(place[name]) for name in ("time", "arrival") if isinstance(place.get(name), int)}
+    return {"number": letter.id, **place, **times, "reason": letter.reason}
 
 
 def _plain(place: dict[str, Any]) -> dict[str, Any]:

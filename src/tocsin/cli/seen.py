@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tocsin.errors import SetupError, TocsinError
 from tocsin.instant import LONG_AGO, SECOND, format_time
+from tocsin.message import Standing
 
 if TYPE_CHECKING:
     from tocsin.config import Config
@@ -63,6 +64,13 @@ class Seen:
         return max((unit.checkpoint.newest for unit in self.store.units), default=LONG_AGO) if self.store else LONG_AGO
 
     @property
+    def lag(self) -> float | None:
+        """How many seconds it is behind the clock; None where it does not try to keep up: nobody runs it, or all has ended."""
+        alive = self.store is not None and bool(self.store.owners)
+        ended = bool(self.origins) and all(origin.standing is Standing.ENDED for origin in self.origins)
+        return lag_of(self.watermark) if alive and not ended else None
+
+    @property
     def waiting(self) -> int | None:
         """Every message that is known to wait: in spools, and at the broker."""
         spooled = [sent.waiting for sent in self.published if sent.waiting is not None]
@@ -77,7 +85,7 @@ class Seen:
             "pipeline": self.pipeline,
             "owners": [{"unit": one.unit, "process": str(one)} for one in (store.owners if store else [])],
             "watermark": iso(self.watermark),
-            "lag_seconds": lag_of(self.watermark),
+            "lag_seconds": self.lag,
             "newest": iso(self.newest),
             "waiting": self.waiting,
             "waiting_at_broker": self.at_broker,
@@ -101,7 +109,7 @@ class Seen:
             "taken": max(0, origin.next),
             "messages_per_second": self.rates.get((origin.partition, origin.producer)),
             "watermark": iso(origin.mark),
-            "lag_seconds": lag_of(origin.mark),
+            "lag_seconds": None if self.lag is None or origin.standing is Standing.ENDED else lag_of(origin.mark),
             "standing": origin.standing.name.lower(),
         }
 

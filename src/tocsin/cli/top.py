@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tocsin.cli.arguments import AsJson, PipelineFile
-from tocsin.cli.terminal import give
+from tocsin.cli.terminal import give, several
 from tocsin.instant import SECOND, format_duration
 
 if TYPE_CHECKING:
@@ -44,18 +44,14 @@ def top(file: PipelineFile, as_json: AsJson = False) -> None:
 
 def lines_of(seen: Seen) -> Iterator[str]:
     """For people."""
-    from tocsin.cli.seen import iso, lag_of
+    from tocsin.cli.seen import iso
 
     yield f"{seen.pipeline}: {'; '.join(_run_by(seen)) or 'nobody runs it now'}"
-    behind = lag_of(seen.watermark)
-    lag = "" if behind is None else f", {_spoken(behind)} behind the clock"
+    lag = "" if seen.lag is None else f", {_spoken(seen.lag)} behind the clock"
     yield f"watermark {iso(seen.watermark) or 'none yet'}{lag}; newest reading {iso(seen.newest) or 'none yet'}"
-    waiting = "" if seen.waiting is None else f"{seen.waiting:,} messages wait; "
+    waiting = "" if seen.waiting is None else f"{several(seen.waiting, 'message waits', 'messages wait')}; "
     rate = f"{sum(seen.rates.values()):,.0f} messages/s; " if seen.rates else ""
-    store = (
-        f"{seen.store.alerts:,} open alerts; {seen.store.dead_letters:,} dead letters" if seen.store else "no store yet"
-    )
-    yield f"{rate}{waiting}{store}"
+    yield f"{rate}{waiting}{_kept(seen)}"
     if seen.at_broker and len(seen.at_broker) > 1:
         most = sorted(seen.at_broker.items(), key=lambda item: -item[1])
         more = f" and {len(most) - SHOWN} more" if len(most) > SHOWN else ""
@@ -64,6 +60,14 @@ def lines_of(seen: Seen) -> Iterator[str]:
         yield f"the broker does not tell what waits: {seen.unasked}"
     yield from _published(seen)
     yield from _taken(seen)
+
+
+def _kept(seen: Seen) -> str:
+    """What the store has of alerts and dead letters."""
+    if seen.store is None:
+        return "no store yet"
+    alerts = several(seen.store.alerts, "open alert", "open alerts")
+    return f"{alerts}; {several(seen.store.dead_letters, 'dead letter', 'dead letters')}"
 
 
 def _published(seen: Seen) -> Iterator[str]:
