@@ -97,6 +97,9 @@ class Link:
             self._connect()
         except OSError as error:
             raise failed(self._address, error) from error
+        with contextlib.suppress(OSError):  # a socket that is none of TCP has no such option
+            # A message is a write of its own: each would wait until the server has acknowledged the one before.
+            self._socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._socket(), selectors.EVENT_READ)
         self._wait_for_answer("the server listens, but does not answer as an MQTT server does")

@@ -137,6 +137,8 @@ def _told(properties: Properties | None) -> tuple[str, str]:
     return getattr(properties, "ContentType", ""), beside.get(STAMP, "")
 
 
+UNDER_WAY = 100
+"""Messages that are under way at most: with 1,000 Mosquitto takes a third as many a second of MQTT 3.1.1."""
 NOBODY = 0x10
 """MQTT 5's reason code of a message that was taken, and that nobody has subscribed to (specification, 3.4.2.1)."""
 
@@ -202,7 +204,8 @@ class Sink:
 
     def _publish(self) -> None:
         link = self._opened()
-        while self._waiting and len(self._under_way) < link.inflight:
+        most = min(link.inflight, UNDER_WAY)
+        while self._waiting and len(self._under_way) < most:
             message = self._waiting.popleft()
             info = link.client.publish(self._topic, message.body, qos=1, properties=_properties(message, link.v5))
             self._under_way.append(info.mid)
