@@ -215,11 +215,10 @@ class TestRestart:
         assert seqs(fresh.take([message(1), message(2)], 100)) == [2]
         assert not fresh.expire(now=129, patience=30)
 
-    def test_it_knows_when_a_producer_has_ended(self) -> None:
+    def test_what_is_saved_says_where_a_producer_has_ended_and_at_which_number(self) -> None:
         found = origins("0", "1")
         sent = [message(0), message(1, kind=Kind.END), message(0, partition="1", kind=Kind.END)]
         admit(found, found.take(sent[:2], 0), [5], [])
-        assert not found.has_ended("p", {"0": 2, "1": 1})
+        assert {one.partition: (one.next, one.standing) for one in found.changed()} == {"0": (2, Standing.ENDED)}
         admit(found, found.take(sent[2:], 0), [])
-        assert found.has_ended("p", {"0": 2, "1": 1})
-        assert not found.has_ended("p", {"0": 3, "1": 1})
+        assert {one.partition: (one.next, one.standing) for one in found.changed()} == {"1": (1, Standing.ENDED)}

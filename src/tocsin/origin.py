@@ -256,14 +256,6 @@ class Origins:
                 self._changed.add(place)
         self._lower()
 
-    def has_ended(self, producer: str, numbers: dict[str, int]) -> bool:
-        """Whether everything that a producer has sent was taken, and it said that it has ended."""
-        places = [self._places.get((partition, producer)) for partition in numbers]
-        return all(
-            place is not None and self._standing[place] == Standing.ENDED and self._next[place] >= number
-            for place, number in zip(places, numbers.values(), strict=True)
-        )
-
     def changed(self) -> Iterator[Origin]:
         """What is to be saved since the last call."""
         for place in sorted(self._changed):
