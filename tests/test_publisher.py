@@ -165,6 +165,17 @@ def test_a_queue_less_is_refused(path: Path) -> None:
         named(path, series, "a")
 
 
+def test_the_beginning_may_be_undercut_in_the_step_that_passes_it(path: Path) -> None:
+    """The reading of 3 s is in time when it comes, and that of 100 s, which decides it, comes with it."""
+    series = Series()
+    log, partitioner = Journal(path).producer("p"), Partitioner(series, ["device"], ("0", "1"))
+    made = Publisher(log, partitioner, Watermark(10 * SECOND), to_json, JSON)
+    made.take([step(series, 10)])
+    made.take([step(series, 3, 100)])
+    told = {int(message.body) for message in sent(path) if message.kind == Kind.WATERMARK and message.body}
+    assert told == {1_700_000_003 * SECOND}
+
+
 def test_another_number_of_partitions_is_refused(path: Path) -> None:
     series = Series()
     publisher(path, series, ("0", "1")).take([step(series, 1)])

@@ -169,9 +169,7 @@ class Publisher:
         return [Message(body, partition, kind=kind) for partition in self._partitioner.partitions]
 
     def _note_first(self, batch: Batch, flags: Flags) -> None:
-        """Readings may come before the first of them, until the watermark has passed it."""
-        if self._is_passed:
-            return
+        """Readings may come before the first of them, until the watermark has passed it: those are late."""
         accepted = batch.time[flags == Flag.ACCEPTED]
         self._first = min(self._first, int(accepted.min(initial=NEVER)))
 
