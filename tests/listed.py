@@ -17,7 +17,7 @@ from tocsin.reading import Batch, Flag, Series
 from tocsin.record import Decoded, Position, Reject
 from tocsin.rule import parse_rules
 from tocsin.runners.local import Parts
-from tocsin.stores import Checkpoint, Step, open_store
+from tocsin.stores import Checkpoint, Keep, Step, open_store
 from tocsin.stores.sql import SqlStore
 from tocsin.stores.writer import Writer
 from tocsin.watermark import Watermark
@@ -98,8 +98,8 @@ def parts_of(
     return Parts(source, parsed, Engine(parsed, series), Watermark(round(lateness * SECOND)))
 
 
-def store_in(folder: Path, name: str = "readings.db", pipeline: str = "test") -> SqlStore:
-    return open_store(f"sqlite:///{folder / name}", pipeline)
+def store_in(folder: Path, name: str = "readings.db", pipeline: str = "test", *, readings: Keep = "all") -> SqlStore:
+    return open_store(f"sqlite:///{folder / name}", pipeline, readings=readings)
 
 
 def ledger_of(store: Any) -> list[str]:

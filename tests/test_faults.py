@@ -15,11 +15,13 @@ from faults import (
     ROUNDS,
     SEED,
     Undisturbed,
+    ask,
     assert_as_undisturbed,
     carry_under_fault,
     command,
     ended,
     freeze,
+    output,
     stored,
     write_pipeline,
 )  # fmt: skip
@@ -34,6 +36,20 @@ def test_producer_and_consumer_killed_over_the_journal(tmp_path: Path, number: i
     faults = carry_under_fault(file, random.Random(seed))
     print(f"seed {seed}: {faults} faults")  # noqa: T201 (shown with -rP, and when it fails)
     assert_as_undisturbed(file, expected)
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_killed_where_only_what_windows_need_is_kept(tmp_path: Path, number: int) -> None:
+    """Without the readings nobody can decide once more, but all is decided as ever."""
+    seed = SEED + number
+    file = write_pipeline(tmp_path, "journal", seed, "store: {readings: none}\n")
+    expected = Undisturbed(file)
+    faults = carry_under_fault(file, random.Random(seed))
+    print(f"seed {seed}: {faults} faults")  # noqa: T201 (shown with -rP, and when it fails)
+    assert stored(file) == 0
+    assert output("alerts", "ledger", str(file)) == expected.ledger
+    (packed,) = ask(tmp_path / "faulty.db", "SELECT sum(length(body)) / 24 FROM recent_readings")[0]
+    assert 0 < int(str(packed)) < expected.readings / 2, "what windows need no more was not let go of"
 
 
 def wait_for(what: Callable[[], bool], seconds: float = 120) -> None:

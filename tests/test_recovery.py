@@ -25,7 +25,7 @@ from listed import HOT, NOON, Row, ask, ledger_of, parts_of, store_in
 from tocsin.errors import StoreError
 from tocsin.instant import SECOND
 from tocsin.runners.local import run
-from tocsin.stores import open_store
+from tocsin.stores import Keep, open_store
 from tocsin.stores.sql import SqlStore
 from tocsin.stores.writer import Writer
 
@@ -67,7 +67,7 @@ ahead.GROUP = 1000
 config = load(sys.argv[1])
 parts = config.parts()
 parts.source._source.poll = partial(parts.source._source.poll, 3000)
-store = open_store(config.store, config.name)
+store = open_store(config.store, config.name, readings=config.readings)
 print("ready", flush=True)
 outcome = local.run(parts, store, idle_after=config.idle_after)
 print("done", flush=True)
@@ -161,14 +161,15 @@ def test_kill_9_at_any_instant_changes_nothing(
     source, expected, seconds = undisturbed
     chance = random.Random(os.environ.get("TOCSIN_SEED"))
     kills = round_ = 0
-    while kills < KILLS:
+    while kills < KILLS or round_ < 2:
         round_ += 1
         folder = tmp_path / str(round_)
         folder.mkdir()
-        for name in ("plant.csv", "plant.yaml"):
-            shutil.copy(source / name, folder / name)
+        shutil.copy(source / "plant.csv", folder / "plant.csv")
+        keeps_none = round_ % 2 == 0
+        (folder / "plant.yaml").write_text(PIPELINE + ("store: {readings: none}\n" if keeps_none else ""))
         instants = []
-        for _ in range(min(chance.randint(1, 4), KILLS - kills)):
+        for _ in range(min(chance.randint(1, 4), max(KILLS - kills, 1))):
             child = start(folder)
             instants.append(chance.uniform(0, seconds * 0.6))
             time.sleep(instants[-1])
@@ -176,7 +177,13 @@ def test_kill_9_at_any_instant_changes_nothing(
             child.communicate()
             kills += child.returncode == -signal.SIGKILL
         finish(start(folder))
-        assert contents(folder) == expected, f"killed after {instants} seconds"
+        found = contents(folder)
+        left_out = {"readings", "flagged"} if keeps_none else set()
+        assert not any(found[name] for name in left_out)
+        same = expected.keys() - left_out
+        assert {name: found[name] for name in same} == {name: expected[name] for name in same}, (
+            f"killed after {instants} seconds"
+        )
         shutil.rmtree(folder)
 
 
@@ -199,11 +206,14 @@ class Flaky:
         return repeats
 
 
+@pytest.mark.parametrize("readings", ["all", "none"])
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("block", [1, 2, 5])
 def test_dying_at_every_single_commit_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, after: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, after: bool, readings: Keep
 ) -> None:
+    monkeypatch.setattr("tocsin.stores.kept.ENOUGH", 5)
+    monkeypatch.setattr("tocsin.stores.kept.MOST", 2)
     rules: list[Mapping[str, Any]] = [
         {"alert": "Hot", "expr": "temp > 80", "for": "2 of 3 readings", "keep_firing_for": "5s"},
         {"alert": "Silent", "expr": "missing(temp[15s])"},
@@ -213,7 +223,7 @@ def test_dying_at_every_single_commit_changes_nothing(
     rows: list[Row] = [("ab"[chance.random() < 0.4], second * 4, chance.choice([70, 85, 90])) for second in range(40)]
     undisturbed = store_in(tmp_path, "undisturbed.db")
     run(parts_of(rows, rules, block=block), undisturbed, idle_after=SECOND)
-    dying = store_in(tmp_path)
+    dying = store_in(tmp_path, readings=readings)
     writer_of = SqlStore.writer
     monkeypatch.setattr("tocsin.runners.ahead.GROUP", 1)
     monkeypatch.setattr(SqlStore, "writer", lambda store, series: Flaky(writer_of(store, series), 3, after=after))

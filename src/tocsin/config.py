@@ -24,6 +24,7 @@ from tocsin.inputs import codec_settings, devices_given, devices_in, is_one_sour
 from tocsin.instant import SECOND
 from tocsin.rule import Rule, parse_rules, read_rules
 from tocsin.shape import File, Source, fill, is_text
+from tocsin.stores import Keep
 from tocsin.transport import Transport, check_listening, transport_of
 from tocsin.words import bad_limits, unknown_words, useless_limits
 
@@ -56,6 +57,7 @@ class Config:
     http: str | None
     foreign: Foreign | None
     store: str
+    readings: Keep
     rules: list[Rule]
     lateness: int
     idle_after: int
@@ -283,6 +285,7 @@ def _assemble(path: Path, file: File, rules: Mapping[int, Rule], document: Docum
         http=file.source.http,
         foreign=foreign,
         store=store,
+        readings=file.store.readings if file.store else "all",
         rules=list(rules.values()),
         lateness=(LIVE_LATENESS if live else 0) if file.lateness is None else file.lateness,
         idle_after=file.idle_after,
@@ -316,7 +319,7 @@ def _devices(file: File, base: Path, document: Document) -> dict[str, dict[str, 
 
 def _store(file: File, base: Path, document: Document) -> str:
     try:
-        return store_url(file.store or f"sqlite:///{file.pipeline}.db", base)
+        return store_url((file.store and file.store.url) or f"sqlite:///{file.pipeline}.db", base)
     except ValueError as error:
         document.errors.append(ConfigError(f"`store`: {error}", document.place(("store",))))
         return ""

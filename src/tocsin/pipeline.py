@@ -57,12 +57,14 @@ class Decider:
         accepted = flags == Flag.ACCEPTED
         decision = self.engine.process(batch.take(accepted), self.clock.value)
         flags[accepted] = decision.flags
-        return Step(self._reached(), batch, flags, rejects, decision.moves.by_rule(), origins=origins)
+        moves, needed = decision.moves.by_rule(), self.engine.needs_from()
+        return Step(self._reached(), batch, flags, rejects, moves, origins=origins, needed_from=needed)
 
     def catch_up(self, origins: Sequence[Origin] = (), *, idle: bool = False) -> Step:
         """Decide up to the watermark, which has moved without a reading; `idle`: because the wall clock did."""
         decision = self.engine.process(None, self.clock.value)
-        return Step(self._reached(), moves=decision.moves.by_rule(), idle=idle, origins=origins)
+        moves, needed = decision.moves.by_rule(), self.engine.needs_from()
+        return Step(self._reached(), moves=moves, idle=idle, origins=origins, needed_from=needed)
 
     def _reached(self) -> Checkpoint:
         rules = records(self.rules, self.engine.counts(), self.counted)

@@ -168,6 +168,16 @@ class Broker(Part):
     )
 
 
+class Store(Part):
+    """Where what was read and decided is kept; a bare text is the database."""
+
+    short = "url"
+    url: str | None = Field(None, min_length=1, description="Database: sqlite:///FILE, relative to this file.")
+    readings: Literal["all", "none"] = Field(
+        "all", description="all readings are kept, or none but those that windows still need."
+    )
+
+
 class File(Part):
     """One pipeline: readings in, alerts out."""
 
@@ -176,8 +186,9 @@ class File(Part):
     broker: Broker | None = Field(
         None, description="What carries readings from producer to consumer: journal, or an address as amqp://host."
     )
-    store: str | None = Field(
-        None, description="Database: sqlite:///FILE, relative to this file; PIPELINE.db if unsaid."
+    store: Store | None = Field(
+        None,
+        description="Database: sqlite:///FILE, relative to this file; PIPELINE.db if unsaid. Or {url, readings: none}.",
     )
     rules: list[Any] = Field(min_length=1, description="What to watch for.")
     notify: list[dict[str, Any]] = Field([], description="Who is told; this version tells nobody yet.")

@@ -106,7 +106,11 @@ def watch(file: PipelineFile, log: Log = "console", supervised: Supervised = Fal
     told = _told() if supervised else None
     announce_compiling()
     say(f"watching {config.transport.broker(os.environ)}")
-    with closing(open_store(config.store, config.name)) as store, shown(None) as bar, Stop() as stop:
+    with (
+        closing(open_store(config.store, config.name, readings=config.readings)) as store,
+        shown(None) as bar,
+        Stop() as stop,
+    ):
         stats = watch_(config.consuming, store, stop, bar, told)
     listed = f"see `tocsin dead-letters list {file}`"
     _end(config, Outcome(stats, stop.signal), "Stopped. Everything acknowledged is saved.", listed)
@@ -153,7 +157,11 @@ def _run_directly(config: Config) -> Outcome:
     from tocsin.stores import open_store
 
     parts = config.parts()
-    with closing(open_store(config.store, config.name)) as store, closing(parts.source), shown(parts.source) as bar:
+    with (
+        closing(open_store(config.store, config.name, readings=config.readings)) as store,
+        closing(parts.source),
+        shown(parts.source) as bar,
+    ):
         return local.run(parts, store, idle_after=config.idle_after, progress=bar)
 
 
@@ -163,7 +171,7 @@ def _run_through(config: Config) -> Outcome:
     from tocsin.runners import whole
     from tocsin.stores import open_store
 
-    with closing(open_store(config.store, config.name)) as store, shown(None) as bar:
+    with closing(open_store(config.store, config.name, readings=config.readings)) as store, shown(None) as bar:
         return whole.run(config.publishing, config.consuming, store, bar)
 
 

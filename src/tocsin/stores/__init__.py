@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tocsin.errors import SetupError, did_you_mean
 from tocsin.instant import LONG_AGO
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from tocsin.reading import Batch, Flags
     from tocsin.record import Position, Reject
     from tocsin.stores.sql import SqlStore
+
+Keep = Literal["all", "none"]
+"""What is kept of readings: all of them, or none but those that windows still need."""
 
 SCHEMES = ("sqlite",)
 """The databases that there are; the others of the design come with the brokers."""
@@ -56,7 +59,8 @@ class Step:
 
     `flags` has one flag a reading of `batch`.  `idle` says that the watermark was moved by the wall
     clock: the store logs where to, because nothing else could tell a replay.  `origins` are the producers of
-    which something new is known.
+    which something new is known.  No window needs readings from before `needed_from` any more, but for the newest of each
+    series.
     """
 
     checkpoint: Checkpoint
@@ -66,6 +70,7 @@ class Step:
     moves: Sequence[RuleMoves] = ()
     idle: bool = False
     origins: Sequence[Origin] = ()
+    needed_from: int = LONG_AGO
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +91,8 @@ class Life:
     transitions: list[Transition]
 
 
-def open_store(url: str, pipeline: str, *, create: bool = True) -> SqlStore:
-    """The store of a pipeline; `create=False` is for commands that only look.
+def open_store(url: str, pipeline: str, *, create: bool = True, readings: Keep = "all") -> SqlStore:
+    """The store of a pipeline; `create=False` is for commands that only look, `readings` says what a run keeps of them.
 
     Raises SetupError if it is missing, locked, corrupt, of another pipeline, or not ours.
     """
@@ -99,4 +104,4 @@ def open_store(url: str, pipeline: str, *, create: bool = True) -> SqlStore:
         )
     from tocsin.stores.sql import SqlStore  # here, because SQLAlchemy takes a third of a second to load
 
-    return SqlStore(url, pipeline, create=create)
+    return SqlStore(url, pipeline, create=create, readings=readings)

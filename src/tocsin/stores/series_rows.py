@@ -68,7 +68,7 @@ class SeriesRows:
         if step.batch is None or step.flags is None:
             return ([], [], []), []
         batch, flags = step.batch, step.flags
-        rows = self._rows(batch.code) + self._base
+        rows = self.numbers(batch.code)
         kept = np.flatnonzero(flags == Flag.ACCEPTED)
         kept = kept[np.lexsort((batch.time[kept], rows[kept]))]
         accepted = rows[kept].tolist(), batch.time[kept].tolist(), batch.value[kept].tolist()
@@ -79,8 +79,15 @@ class SeriesRows:
         )
         return accepted, list(flagged)
 
+    def __len__(self) -> int:
+        return len(self._code_of)
+
+    def numbers(self, codes: Codes) -> Numbers:
+        """The rows of these codes as the table numbers them; those that are new are written by `save`."""
+        return self._rows(codes) + self._base
+
     def save(self, connection: Connection) -> None:
-        """Write the series that `columns` met for the first time."""
+        """Write the series that were met for the first time."""
         if self._new_series:
             cursor = connection.connection.cursor()
             cursor.executemany(NEW_DEVICE, [(device,) for device in dict.fromkeys(row[1] for row in self._new_series)])

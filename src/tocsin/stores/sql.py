@@ -20,7 +20,7 @@ from tocsin.alert import Alert, Transition
 from tocsin.errors import SetupError, StoreError
 from tocsin.message import Origin
 from tocsin.record import Reject
-from tocsin.stores import Checkpoint, DeadLetter, Life, sqlite
+from tocsin.stores import Checkpoint, DeadLetter, Keep, Life, sqlite
 from tocsin.stores.owner import Owner, owners_of
 from tocsin.stores.rows import alert_of, checkpoint_of, dead_letter_row, execute_many, origin_of, transition_of
 from tocsin.stores.series_rows import SeriesRows, span_of
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tocsin.reading import Batch, Series
     from tocsin.stores.writer import Desk, Wait, Writer
 
+KEEPS_NONE = "keeps no readings"
 NEVER_FIRED = ("pending", "inactive")
 
 
@@ -71,8 +72,9 @@ class Progress:
 class SqlStore:
     """One pipeline's database."""
 
-    def __init__(self, url: str, pipeline: str, *, create: bool = True) -> None:
+    def __init__(self, url: str, pipeline: str, *, create: bool = True, readings: Keep = "all") -> None:
         self.url = url
+        self.readings = readings
         self.pipeline = pipeline
         self._engine = sqlite.connect(url, create=create)
         with sqlite.explained(url, SetupError):
@@ -82,7 +84,9 @@ class SqlStore:
         """The place through which one process's run saves; `wait` says how long it waits for another's lock."""
         from tocsin.stores.writer import Desk
 
-        return Desk(self.url, self._engine, self.pipeline, wait)
+        if self.readings == "none":
+            self._keeps_none()
+        return Desk(self.url, self._engine, self.pipeline, wait, self.readings)
 
     def writer(self, series: Series) -> Writer:
         """The part that a run saves through which decides everything in one engine, over its dictionary of series."""
@@ -102,6 +106,12 @@ class SqlStore:
         """
         rows = SeriesRows(series, unit)
         with self._looking() as connection:
+            if connection.execute(select(about.c.value).where(about.c.name == KEEPS_NONE)).first():
+                raise SetupError(
+                    f"store '{self.url}': it was filled with `readings: none`, so what was decided then cannot be decided once "
+                    "more: expected a store that has kept all readings from the beginning. The alerts themselves are here: "
+                    "`tocsin alerts ledger`"
+                )
             rows.load(connection)
             for found in sqlite.stream_readings(connection, *span_of(unit)):
                 yield rows.batch(found["series"], found["time"], found["value"])
@@ -200,6 +210,12 @@ class SqlStore:
     def close(self) -> None:
         """Let go of the database."""
         self._engine.dispose()
+
+    def _keeps_none(self) -> None:
+        """Note that there are not all readings here."""
+        with sqlite.explained(self.url, SetupError), sqlite.immediate(self._engine).begin() as connection:
+            if not connection.execute(select(about.c.value).where(about.c.name == KEEPS_NONE)).first():
+                connection.execute(insert(about), [{"name": KEEPS_NONE, "value": "once"}])
 
     @contextmanager
     def _looking(self) -> Iterator[Connection]:

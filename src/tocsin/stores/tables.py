@@ -29,7 +29,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = "3"
+VERSION = "4"
 """Raised when the tables change, so that a program never writes into tables that it does not know."""
 
 metadata = MetaData()
@@ -106,6 +106,27 @@ flagged_readings = Table(
     sqlite_with_rowid=False,
 )
 """Late, conflicting and future readings: kept and counted, never seen by a rule."""
+
+recent_readings = Table(
+    "recent_readings",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("unit", ForeignKey("units.number"), nullable=False),
+    Column("newest", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Index("recent_readings_of_unit", "unit", "newest"),
+)
+"""Where no readings are kept: those of a step, packed (`kept.py`), until no window can want the newest of them."""
+
+newest_readings = Table(
+    "newest_readings",
+    metadata,
+    Column("series", ForeignKey("series.id"), primary_key=True),
+    Column("time", BigInteger, nullable=False),
+    Column("value", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Of the packed readings that are gone, the newest of each series."""
 
 alerts = Table(
     "alerts",

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, select
 from sqlalchemy.engine import RootTransaction
@@ -29,12 +30,13 @@ from tocsin.errors import SetupError, StoreError, TakenOver, TocsinError
 from tocsin.instant import LONG_AGO
 from tocsin.message import Origin
 from tocsin.reading import Batch, Series
-from tocsin.stores import Checkpoint, Step, owner, sqlite
+from tocsin.stores import Checkpoint, Keep, Step, owner, sqlite
 from tocsin.stores.alert_rows import Held, load_held, save_alerts
 from tocsin.stores.book import Book, book_of
 from tocsin.stores.book import Owner as Whose
+from tocsin.stores.kept import Kept, Packed, Rows
 from tocsin.stores.rows import Row, checkpoint_of, checkpoint_row, dead_letter_row, execute_many, origin_of
-from tocsin.stores.series_rows import Columns, SeriesRows, span_of
+from tocsin.stores.series_rows import SeriesRows
 from tocsin.stores.sql import put_dead_letters
 from tocsin.stores.tables import checkpoints, origins, units
 
@@ -55,8 +57,11 @@ class Desk:
     done by then, so nothing is undone.
     """
 
-    def __init__(self, url: str, engine: Engine, pipeline: str, wait: Wait | None = None) -> None:
+    def __init__(
+        self, url: str, engine: Engine, pipeline: str, wait: Wait | None = None, readings: Keep = "all"
+    ) -> None:
         self.url = url
+        self.kept: type[Rows | Packed] = Packed if readings == "none" else Rows
         self._pipeline = pipeline
         self._wait = wait
         self._writers: dict[int, Writer] = {}
@@ -185,8 +190,7 @@ class Prepared:
 
     step: Step
     checkpoint: Row
-    accepted: Columns
-    flagged: list[Row]
+    readings: Any
     letters: list[Row]
     found: list[Book]
 
@@ -201,6 +205,7 @@ class Writer:
         self._desk = desk
         self._dictionary = dictionary
         self._series = SeriesRows(dictionary)
+        self._kept: Kept = desk.kept(self._series, -1)
         self._open: dict[Whose, Held] = {}
 
     def owners(self) -> list[owner.Owner]:
@@ -217,6 +222,8 @@ class Writer:
             number = self.claim.number
             self._series = SeriesRows(self._dictionary, number)
             self._series.load(connection)
+            self._kept = self._desk.kept(self._series, number)
+            self._kept.begin(connection)
             self._open, held = load_held(connection, number)
             row = connection.execute(select(checkpoints).where(checkpoints.c.unit == number)).one_or_none()
             if row is None:
@@ -227,7 +234,7 @@ class Writer:
     def readings(self, since: int = LONG_AGO) -> Batch:
         """Accepted readings: of each series those from `since` on, and the newest before."""
         with self._desk.looking() as connection:
-            found = sqlite.read_readings(connection, since, *span_of(self.claim.number))
+            found = self._kept.read(connection, since)
         return self._series.batch(found["series"], found["time"], found["value"])
 
     def save(self, step: Step) -> int:
@@ -236,11 +243,9 @@ class Writer:
 
     def prepare(self, step: Step) -> Prepared:
         """All of a step's rows that can be made before the transaction."""
-        accepted, flagged = self._series.columns(step)
         letters = [dead_letter_row(reject) for reject in step.rejects]
-        return Prepared(
-            step, checkpoint_row(step.checkpoint), accepted, flagged, letters, [book_of(told) for told in step.moves]
-        )
+        found = [book_of(told) for told in step.moves]
+        return Prepared(step, checkpoint_row(step.checkpoint), self._kept.prepare(step), letters, found)
 
     def write(self, connection: Connection, prepared: Prepared) -> int:
         """Write what was prepared; returns how many of the late readings were repeats."""
@@ -252,12 +257,11 @@ class Writer:
         if step.origins:
             execute.executemany(ORIGIN, [one.row() for one in step.origins])
         self._series.save(connection)
-        sqlite.insert_readings(connection, prepared.accepted)
-        stored = sqlite.insert_flagged(connection, prepared.flagged)
+        repeats = self._kept.write(connection, prepared.readings)
         put_dead_letters(connection, prepared.letters)
         if prepared.found:
             save_alerts(connection, prepared.found, self._open, number)
-        return len(prepared.flagged) - stored
+        return repeats
 
     def close(self) -> None:
         """Let go of the desk, where this is its only writer."""
