@@ -8,8 +8,8 @@ the client library and have nothing beside their bodies, `own` ones by Tocsin's 
 Each run publishes a set three times, and consumes it
 
     bare     by the client library: the value taken, an error looked for, JSON read by `json.loads` (`bare.py`)
-    rules    by Tocsin's consumer with the four rules of `fused.py`, whose steps are saved nowhere
-    store    by the same with a new SQLite store
+    rules    by Tocsin's consumer with the four rules of `fused.py`, whose store keeps alerts and `readings: none`
+    store    by the same with a store that keeps all readings
 
 Publishing is timed from the first message to the last confirmation, consuming from when the broker is first asked for
 messages until the last is read, or saved and acknowledged.  What is printed are readings a second: medians of the
@@ -25,12 +25,11 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from unittest import mock
 from urllib.parse import quote
 
 import bare
@@ -49,7 +48,6 @@ from tocsin.reading import Batch, Series
 from tocsin.runners.watch import Watcher
 from tocsin.stats import Stats
 from tocsin.stores import open_store
-from tocsin.stores.writer import Desk
 
 AHEAD, SOME = 5_000, 1_000
 """So many messages are unconfirmed at most, as in `tocsin publish`; so many are sent at once."""
@@ -58,7 +56,7 @@ pipeline: {name}
 lateness: 1h
 source: {{file: none.csv, time: time, device: device, metric: temp, value: value}}
 broker: {{url: "{url}", name: {name}}}
-store: "sqlite:///{folder}/{name}.db"
+store: {{url: "sqlite:///{folder}/{name}.db", readings: {readings}}}
 rules:{rules}
 """
 
@@ -71,11 +69,6 @@ class Kind:
     server: Callable[[Path], contextlib.AbstractContextManager[str]]
     single: int
     foreign: bool = True
-
-
-def kept_nowhere(_: Desk, steps: Sequence[Any]) -> list[int]:
-    """In place of `Desk.save`: steps are made, and go nowhere."""
-    return [0] * len(steps)
 
 
 @contextlib.contextmanager
@@ -192,10 +185,10 @@ def publish_to_journal(broker: Broker, sent: list[Message]) -> float:
     return spent
 
 
-def consume(file: Path, readings: int, *, stored: bool) -> float:
+def consume(file: Path, readings: int) -> float:
     """Seconds to consume by a pipeline."""
     config = load(file)
-    store, stats = open_store(config.store, config.name), Stats()
+    store, stats = open_store(config.store, config.name, readings=config.readings), Stats()
     ended: list[float] = []
     watcher = Watcher(config.consuming(), store, lambda: bool(ended), stats)
 
@@ -203,8 +196,7 @@ def consume(file: Path, readings: int, *, stored: bool) -> float:
         if stats.readings + stats.rejects >= readings and not ended:
             ended.append(time.perf_counter())
 
-    keeping = contextlib.nullcontext() if stored else mock.patch.object(Desk, "save", kept_nowhere)
-    with begun(config.consuming().broker) as beginning, keeping:
+    with begun(config.consuming().broker) as beginning:
         watcher.run(saved)
     store.close()
     if stats.accepted != readings:
@@ -229,12 +221,12 @@ def begun(broker: Broker) -> Iterator[list[float]]:
         source.begin = begin  # type: ignore[method-assign]
 
 
-def fresh(folder: Path, url: str) -> tuple[Path, Broker]:
+def fresh(folder: Path, url: str, readings: str) -> tuple[Path, Broker]:
     """A pipeline file with a queue, topic or session of its own, which is there."""
     name = f"bench-{time.time_ns()}"
     file = folder / f"{name}.yaml"
     own = f"{url}/{name}.journal" if url.startswith("journal:") else url
-    text = PIPELINE.format(name=name, url=own, folder=folder, rules=RULES.replace("\n", "\n  "))
+    text = PIPELINE.format(name=name, url=own, folder=folder, readings=readings, rules=RULES.replace("\n", "\n  "))
     file.write_text(text.replace(f'{{url: "{own}", name: {name}}}', "journal") if own != url else text)
     broker = load(file).consuming().broker
     source, sink = open_source(broker, name), None if own != url else open_sink(broker)
@@ -253,13 +245,11 @@ def measure(kind: Kind, folder: Path, url: str, body: str, own: bool, readings: 
     sent, read = messages(body, readings), len if body == "arrow" else bare.parsed
     spent: dict[str, float] = {}
     published = []
-    for what in ("bare", "rules", "store"):
-        file, broker = fresh(folder, url)
+    for what, kept in (("bare", "all"), ("rules", "none"), ("store", "all")):
+        file, broker = fresh(folder, url, kept)
         client = kind.client(broker)
         published.append(publish(broker, sent) if own else client.publish([message.body for message in sent]))
-        spent[what] = (
-            client.consume(len(sent), read) if what == "bare" else consume(file, readings, stored=what == "store")
-        )
+        spent[what] = client.consume(len(sent), read) if what == "bare" else consume(file, readings)
     spent["published"] = statistics.median(published)
     return spent
 

@@ -18,6 +18,7 @@ from tocsin.reading import Series
 from tocsin.runners.local import replay, run
 from tocsin.stores import open_store
 from tocsin.stores.sql import SqlStore
+from tocsin.stores.tables import VERSION
 
 
 @pytest.fixture
@@ -189,5 +190,5 @@ def test_tables_of_another_version(tmp_path: Path) -> None:
     connection.execute("UPDATE about SET value = '1' WHERE name = 'tables'")
     connection.commit()
     connection.close()
-    with pytest.raises(SetupError, match=r"its tables are of version 1, this program knows version 3"):
+    with pytest.raises(SetupError, match=rf"its tables are of version 1, this program knows version {VERSION}"):
         store_in(tmp_path)
