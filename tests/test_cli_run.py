@@ -119,7 +119,7 @@ def test_a_file_of_which_nothing_can_be_read_is_a_mistake(here: Path) -> None:
     (here / "readings.csv").write_text("time,device,temp\nnoon,a,1\nevening,a,2\n", encoding="utf-8")
     found = tocsin("run", "p.yaml")
     assert found.exit_code == 78
-    assert "error: nothing could be read. Mend `source`, then take a new store or use `tocsin replay`" in found.stderr
+    assert "error: nothing could be read. Mend what the dead letters name, which is mostly `source`" in found.stderr
 
 
 def test_a_replay_is_not_put_beside_alerts_of_rules_as_they_once_were(here: Path) -> None:

@@ -99,6 +99,15 @@ class TestNumbers:
         assert found.expire(now=131, patience=30)
         assert found.value == 100
 
+    def test_a_time_in_which_nobody_could_be_heard_does_not_count(self) -> None:
+        """Of 129 seconds 100 do not, for the gap as for the producer that is silent."""
+        found = origins("0", "1")
+        admit(found, found.take([message(0), message(2)], 0), [100])
+        found.unheard_for(100)
+        assert not found.expire(now=129, patience=30)
+        assert found.give_up(now=129, patience=30) == []
+        assert seqs(found.give_up(now=131, patience=30)) == [2]
+
     def test_foreign_messages_have_no_numbers_and_all_count(self) -> None:
         foreign = [message(-1, "")] * 3
         assert origins().take(foreign, 0) == foreign

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,9 +100,11 @@ def test_a_reading_without_a_queue_is_kept_for_the_dead_letters(path: Path) -> N
     made = Publisher(
         Journal(path).producer("p"), Partitioner(series, ["device"], ["q-a"], "q-{device}"), Watermark(0), to_json, JSON
     )
-    made.take([step(series, 1), step(series, 2, device="b")])
+    others = step(series, 2, 3, device="b")
+    made.take([step(series, 1), replace(others, position={"file": "readings.csv"})])
     (reject,) = rejects_of(sent(path)[-1].body)
-    assert (reject.place, reject.reason) == ({"device": "b"}, "no queue of `broker:` is for this device")
+    place = {"device": "b", "file": "readings.csv"}
+    assert (reject.place, reject.reason) == (place, "no queue of `broker:` is for this device")
 
 
 def test_the_end_is_told_once_and_again_after_more(path: Path) -> None:

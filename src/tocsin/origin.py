@@ -159,6 +159,13 @@ class Origins:
         for waiting in self._waiting.values():
             waiting.since = now
 
+    def unheard_for(self, seconds: float) -> None:
+        """For so long nobody could be heard, and no gap could fill: it does not count."""
+        self._heard = [heard + seconds for heard in self._heard]
+        for waiting in self._waiting.values():
+            if waiting.since is not None:
+                waiting.since += seconds
+
     def forget_held(self, *, connected: bool = False) -> None:
         """What is held back comes again; while `connected`, patience with the gaps before it runs on."""
         if connected:

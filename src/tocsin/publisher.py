@@ -111,7 +111,8 @@ class Publisher:
         self._note_first(batch, flags)
         self.position = decoded[-1].position
         rejects = [reject for part in decoded for reject in part.rejects]
-        self._append([*self._messages(batch, None, rejects), *_rejected(rejects, self._partitioner.partitions[0])])
+        messages = self._messages(batch, None, rejects, self.position.get("file"))
+        self._append([*messages, *_rejected(rejects, self._partitioner.partitions[0])])
         return len(batch)
 
     def post(self, posts: Sequence[tuple[Batch, str | None]], arrival: int) -> int:
@@ -177,8 +178,10 @@ class Publisher:
     def _is_passed(self) -> bool:
         return self.watermark.value > self._first
 
-    def _messages(self, batch: Batch, arrival: int | None, rejects: list[Reject]) -> Iterator[Message]:
-        """Messages of one partition each; readings for which there is no partition become rejects."""
+    def _messages(
+        self, batch: Batch, arrival: int | None, rejects: list[Reject], file: str | None = None
+    ) -> Iterator[Message]:
+        """Messages of one partition each; readings, of a file or not, for which there is no partition become rejects."""
         if not len(batch):
             return
         self.ended = False
@@ -187,7 +190,7 @@ class Publisher:
         parts = [(first, batch)] if bool((places == first).all()) else _split(batch, places)
         for place, part in parts:
             if place < 0:
-                rejects.extend(self._without_queue(part))
+                rejects.extend(self._without_queue(part, file))
                 continue
             for low in range(0, len(part), READINGS):
                 some = part.take(slice(low, low + READINGS))
@@ -196,13 +199,11 @@ class Publisher:
                     self._encode(some), self._partitioner.partitions[place], self._content_type, key=key, arrival=arrival
                 )  # fmt: skip
 
-    def _without_queue(self, batch: Batch) -> Iterator[Reject]:
+    def _without_queue(self, batch: Batch, file: str | None) -> Iterator[Reject]:
         for code in np.unique(batch.code).tolist():
-            one = batch.take(batch.code == code)
+            place = {"device": batch.series.describe(code)[0], **({"file": file} if file else {})}
             yield Reject(
-                self._encode(one),
-                {"device": batch.series.describe(code)[0]},
-                "no queue of `broker:` is for this device",
+                self._encode(batch.take(batch.code == code)), place, "no queue of `broker:` is for this device"
             )
 
     def _append(self, messages: Sequence[Message], keys: Sequence[str] = ()) -> None:

@@ -109,7 +109,7 @@ def _json(letter: DeadLetter) -> dict[str, Any]:
 def _plain(place: dict[str, Any]) -> dict[str, Any]:
     return (
         place
-        if "broker" in place or "source" in place
+        if "broker" in place or "source" in place or "line" not in place
         else {name: place[name] for name in ("file", "line") if name in place}
     )
 
@@ -118,6 +118,6 @@ def _where(place: dict[str, Any]) -> str:
     if "source" in place:
         hidden = ("source", "arrival", "time", CONTENT_TYPE)
         return " ".join(f"{name} {value}" for name, value in place.items() if name not in hidden)
-    if "broker" not in place:
+    if "broker" not in place and "line" in place:
         return ":".join(str(value) for value in _plain(place).values())
     return " ".join(f"{name} {value}" for name, value in place.items() if name != "broker")

@@ -275,8 +275,8 @@ def _end(config: Config, outcome: Outcome, stopped: str, dead_letters: str) -> N
         say(warning, "warning")
     if outcome.stats.rejects and not outcome.stats.readings:
         say(
-            "error: nothing could be read. Mend `source`, then take a new store or use `tocsin replay`: "
-            "`run` has saved that it has been through these lines",
+            "error: nothing could be read. Mend what the dead letters name, which is mostly `source`; then send them once more "
+            "with `tocsin dead-letters requeue --all`, or take a new store: `run` has saved that it has been through these lines",
             "error",
         )
         raise typer.Exit(UNUSABLE)

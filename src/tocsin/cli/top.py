@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tocsin.cli.arguments import AsJson, PipelineFile
 from tocsin.cli.terminal import give, several
 from tocsin.instant import SECOND, format_duration
+from tocsin.message import Standing
 
 if TYPE_CHECKING:
     from tocsin.cli.seen import Seen
@@ -19,6 +20,8 @@ EVERY = 1.0
 """Seconds between two looks."""
 BOTH = 0.5
 """Seconds between the two looks of which a single answer is made, so that it has rates."""
+STANDING = {Standing.LIVE: "waited for", Standing.ENDED: "ended", Standing.EXPIRED: "expired"}
+"""What a producer is to the consumer, also while none of them runs."""
 SHOWN = 8
 """So many partitions are named with what waits in them."""
 
@@ -89,12 +92,12 @@ def _taken(seen: Seen) -> Iterator[str]:
 
     if seen.origins:
         yield ""
-        yield f"{'partition':<12} {'taken from':<40} {'messages':>10} {'a second':>9}  {'standing':<9} watermark"
+        yield f"{'partition':<12} {'taken from':<40} {'messages':>10} {'a second':>9}  {'standing':<10} watermark"
     for origin in seen.origins:
         rate = seen.rates.get((origin.partition, origin.producer))
         yield (
             f"{origin.partition:<12} {origin.producer or '(foreign)':<40} {max(0, origin.next):>10,} "
-            f"{'' if rate is None else f'{rate:,.0f}':>9}  {origin.standing.name.lower():<9} {iso(origin.mark) or 'none yet'}"
+            f"{'' if rate is None else f'{rate:,.0f}':>9}  {STANDING[origin.standing]:<10} {iso(origin.mark) or 'none yet'}"
         )
 
 

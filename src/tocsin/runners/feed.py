@@ -24,7 +24,7 @@ from tocsin.message import Kind, Message
 from tocsin.publisher import Publisher, rejects_of
 from tocsin.record import Reject
 from tocsin.runners.events import Events, ProducerReport, older_copy
-from tocsin.runners.idle import AWAY, Idleness
+from tocsin.runners.idle import AWAY, COUNTED, Idleness
 from tocsin.runners.places import place_of
 from tocsin.runners.streams import Step, Stream, fresh_of
 from tocsin.runners.supervise import Reconnecting
@@ -101,11 +101,11 @@ class Feed:
             self._go_on(now)
 
     def _turn(self) -> float:
-        """The time on the wall; after a turn that took far too long, what came meanwhile still waits in the broker."""
+        """The time on the wall; of a turn that took far too long little counts: what came meanwhile still waits in the broker."""
         before, self._turned = self._turned, time.monotonic()
         if self._turned - before > AWAY:
             for stream in self._active():
-                stream.quiet_since = self._turned
+                stream.quiet_since += self._turned - before - COUNTED
         return self._turned
 
     def _gather(self) -> list[Message]:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 AWAY = 3.0
 """Seconds between two looks from which on nobody was looking: the process was frozen, or its machine asleep."""
+COUNTED = 1.0
+"""Seconds that count of a pause that long: some, so that patience ends though every turn is slow."""
 
 
 class Idleness:

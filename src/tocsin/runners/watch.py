@@ -17,7 +17,7 @@ from tocsin.connectors import open_source
 from tocsin.errors import TocsinError
 from tocsin.message import Kind, Standing
 from tocsin.runners.events import ConsumerReport, Events, lost, undecided
-from tocsin.runners.idle import AWAY
+from tocsin.runners.idle import AWAY, COUNTED
 from tocsin.runners.layout import refuse_another_layout
 from tocsin.runners.owned import Consuming, Owned
 from tocsin.runners.owning import Owning
@@ -129,11 +129,11 @@ class Watcher:
                 progress(self._stats)
 
     def _turn(self) -> float:
-        """The time on the wall; after a turn that took far too long, nobody could be heard until now."""
+        """The time on the wall; of a turn that took far too long little counts, since nobody could be heard until now."""
         before, self._turned = self._turned, time.monotonic()
         if self._turned - before > AWAY:
             for owned in self._owned:
-                owned.origins.reconnected(self._turned)
+                owned.origins.unheard_for(self._turned - before - COUNTED)
         return self._turned
 
     def _take(self, messages: Sequence[Message], now: float) -> None:
