@@ -40,14 +40,16 @@ def message(seq: int, device: str = "a") -> Message:
     return Message(body, "0", JSON, "p", seq)
 
 
-def died(store: SqlStore, times: int, suspect: str = "") -> None:
-    """So many owners end without giving back what they own."""
+def died(store: SqlStore, times: int, suspect: str = "", *, busy: bool = True) -> None:
+    """So many owners end without giving back what they own, after they were given messages or before."""
     for _ in range(times):
         desk = store.desk()
         writer = desk.writer(Series())
         writer.take_over()
         if suspect:
             desk.suspect(writer, suspect)
+        elif busy:
+            desk.take([writer])
         desk.close(in_order=False)
 
 
@@ -56,6 +58,7 @@ def poison(store: SqlStore) -> Poison:
     desk = store.desk()
     writer = desk.writer(Series())
     writer.take_over()
+    desk.take([writer])
     return Poison(desk, writer, rereadable=False)
 
 
@@ -79,6 +82,22 @@ def test_two_deaths_may_have_any_reason_and_after_three_messages_are_taken_one_b
     assert not search.is_over
     assert [found.kind for found in search.one_by_one([message(0), message(1)])] == [Kind.READINGS] * 2
     assert search.is_over
+
+
+def test_who_was_killed_before_there_were_messages_has_not_died_of_one(store: SqlStore) -> None:
+    died(store, 5, busy=False)
+    assert poison(store).is_over
+    died(store, 1, "0/p/1")
+    died(store, 5, busy=False)
+    assert [found.kind for found in poison(store).one_by_one([message(1)])] == [Kind.READINGS]
+
+
+def test_deaths_before_the_search_are_not_counted_against_its_first_message(store: SqlStore) -> None:
+    """Three died at whatever there was, so messages are taken one by one: three more have to die at the first of them."""
+    died(store, 3)
+    for _ in range(3):
+        assert [found.kind for found in poison(store).one_by_one([message(0)])] == [Kind.READINGS]
+    assert [found.kind for found in poison(store).one_by_one([message(0)])] == [Kind.POISON]
 
 
 def test_a_message_at_which_three_died_is_poison_and_no_other(store: SqlStore) -> None:

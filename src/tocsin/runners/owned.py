@@ -62,6 +62,7 @@ class Owned:
         self._idleness = Idleness(self.origins, parts.idle_after)
         self.poison = Poison(desk, self.writer, rereadable=is_log)
         self._heard = self._asked = now
+        self.has_taken = False
 
     def position(self, partition: str) -> Any:
         """Where reading goes on."""

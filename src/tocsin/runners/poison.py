@@ -1,7 +1,8 @@
 """What to do where processes die again and again before they can save anything: find the message that kills them.
 
-After the third death in a row messages are taken one by one, and the store knows which is next.  If processes die at that one
-three times, it is set aside: it becomes a dead letter, unread.  A kill from outside hardly ever finds the same message thrice.
+After the third death in a row messages are taken one by one, and the store knows which is next.  If three processes in a row
+die at that one, it is set aside: it becomes a dead letter, unread.  Only deaths count that come between being given messages and
+saving something of them, so that a kill from outside hardly ever finds the same message thrice.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from tocsin.stores.writer import Desk, Writer
 
 DEATHS = 3
-"""Owners in a row that died before they had saved anything, from which on a message is searched for, or has been found."""
+"""Owners in a row that died before they had saved anything, from which on a message is searched for; or, at one, has been found."""
 
 
 class Poison:

@@ -144,6 +144,10 @@ class Watcher:
         else:
             for message in messages:
                 parts.setdefault(self._owned.of(message.partition), []).append(message)
+        if fresh := [owned for owned in parts if not owned.has_taken]:
+            self._desk.take([owned.writer for owned in fresh])
+            for owned in fresh:
+                owned.has_taken = True
         for owned in [owned for owned in parts if not owned.poison.is_over]:
             self._take_one_by_one(owned, parts.pop(owned), now)
         self._keep([(owned, owned.take(some, now)) for owned, some in parts.items()])

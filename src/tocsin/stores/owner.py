@@ -50,7 +50,7 @@ class Owner:
 class Claim:
     """A unit that this process owns: its number in the store, and the epoch by which that is known.
 
-    `deaths` of owners in a row came before anything was saved, the last of them at the message `suspect`, if it is known.
+    `deaths` of owners in a row came over messages before anything was saved, at the message `suspect`, if it is known.
     """
 
     number: int
@@ -79,11 +79,12 @@ def claim(connection: Connection, unit: str) -> Claim:
     if row is None:
         last = connection.execute(select(func.max(units.c.number))).scalar()
         made = Claim(0 if last is None else last + 1, 1)
-        values |= {"number": made.number, "name": unit, "epoch": made.epoch, "deaths": 0, "suspect": ""}
+        values |= {"number": made.number, "name": unit, "epoch": made.epoch, "deaths": 0, "suspect": "", "taking": 0}
         connection.execute(insert(units).values(values))
         return made
-    made = Claim(row.number, row.epoch + 1, row.deaths + (row.process != NOBODY), row.suspect)
-    connection.execute(update(units).where(own).values(epoch=made.epoch, deaths=made.deaths, **values))
+    is_death = row.process != NOBODY and row.taking
+    made = Claim(row.number, row.epoch + 1, row.deaths + bool(is_death), row.suspect)
+    connection.execute(update(units).where(own).values(epoch=made.epoch, deaths=made.deaths, taking=0, **values))
     return made
 
 
@@ -98,9 +99,15 @@ def release(connection: Connection, claims: Sequence[Claim]) -> None:
     _update(connection, f"process = '{NOBODY}', lease = ?", 0, claims)
 
 
+def take(connection: Connection, claims: Sequence[Claim]) -> bool:
+    """Note that messages are taken from now on; False if another process owns one of the units."""
+    return _update(connection, "taking = ?", 1, claims)
+
+
 def suspect(connection: Connection, claim: Claim, message: str) -> bool:
-    """Note the message that is taken next, by itself; False if another process owns the unit."""
-    return _update(connection, "suspect = ?", message, [claim])
+    """Note the message that is taken next, by itself; deaths at others do not count.  False if another process owns the unit."""
+    change = "deaths = CASE WHEN suspect = ?1 THEN deaths ELSE 0 END, suspect = ?1, taking = 1"
+    return _update(connection, change, message, [claim])
 
 
 def _update(connection: Connection, change: str, value: object, claims: Sequence[Claim]) -> bool:

@@ -47,11 +47,13 @@ units = Table(
     Column("lease", BigInteger, nullable=False),
     Column("deaths", Integer, nullable=False),
     Column("suspect", Text, nullable=False),
+    Column("taking", Integer, nullable=False),
 )
 """Which process owns which unit; `epoch` counts them, and only the latest may save.
 
-`name` is that of the partition, or '' for all that there is.  `deaths` counts owners in a row that were gone before they had
-saved anything, and `suspect` is the message that the last of them was at, if it took them one by one.
+`name` is that of the partition, or '' for all that there is.  `taking` is 1 once the owner has been given messages.  `deaths`
+counts owners in a row that were gone after that, and before they had saved anything; and `suspect` is the message that they
+were at, if they took them one by one.
 """
 
 members = Table(

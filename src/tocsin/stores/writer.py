@@ -122,6 +122,12 @@ class Desk:
         """Own a unit no longer, so that others need not wait for its lease to end."""
         self._release([self._writers.pop(writer.claim.number)])
 
+    def take(self, writers: Sequence[Writer]) -> None:
+        """Note that messages of these units are taken from now on: a process that ended before has not died of one."""
+        with self.transaction(StoreError) as connection:
+            if not owner.take(connection, [writer.claim for writer in writers]):
+                raise self._taken_over([writer.unit for writer in writers])
+
     def suspect(self, writer: Writer, message: str) -> None:
         """Note the message that a unit takes next, by itself: should that end the process, it is known which it was."""
         with self.transaction(StoreError) as connection:
