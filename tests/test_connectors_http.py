@@ -19,10 +19,11 @@ import pytest
 from tocsin.address import parse_address
 from tocsin.connectors.http import HttpSettings, Post, Server, settings_of
 from tocsin.errors import RetryLater, SetupError, StoreError
-from tocsin.ingest import Ingest
+from tocsin.ingest import Ingest, Posted, post_of
 from tocsin.instant import SECOND
 from tocsin.message import LINE_PROTOCOL
 from tocsin.reading import Batch, Labels, Series
+from tocsin.record import Reject
 
 influxdb: Any = import_module("influxdb_client")
 
@@ -49,17 +50,19 @@ class Spool:
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.keys: list[str | None] = []
+        self.rejects: list[Reject] = []
         self.threads: set[int] = set()
         self.groups: list[int] = []
         self.fault: Exception | None = None
 
-    def take(self, posts: Sequence[tuple[Batch, str | None]]) -> None:
+    def take(self, posts: Sequence[Posted]) -> None:
         self.threads.add(threading.get_ident())
         if self.fault:
             raise self.fault
         self.groups.append(len(posts))
-        for batch, key in posts:
+        for batch, rejects, key in posts:
             self._keep(batch, key)
+            self.rejects += rejects
 
     def _keep(self, batch: Batch, key: str | None) -> None:
         named = [batch.series.describe(code) for code in batch.code.tolist()]
@@ -222,6 +225,10 @@ def test_good_readings_are_taken_and_bad_ones_named(
     assert reply.body["message"] == reply.body["error"]
     assert reply.body["message"].startswith("partial write: 1 readings taken, 1 rejected; ")
     assert running.spool.rows == [FIRST]
+    (kept,) = running.spool.rejects
+    assert (kept.place["source"], kept.reason) == ("http", errors[0]["reason"])
+    again = Ingest(Series(), lambda _: None).read(post_of(kept.data, kept.place))
+    assert [reject.reason for reject in again.rejects] == [kept.reason]
 
 
 def test_at_most_a_hundred_bad_lines_are_named_and_all_are_counted(running: Running) -> None:
@@ -564,9 +571,9 @@ class Gate(Spool):
         super().__init__()
         self.open = threading.Event()
 
-    def take(self, posts: Sequence[tuple[Batch, str | None]]) -> None:
+    def take(self, posts: Sequence[Posted]) -> None:
         assert self.open.wait(30)
-        if any(batch.series.describe(code)[0] == "poison" for batch, _ in posts for code in batch.code.tolist()):
+        if any(batch.series.describe(code)[0] == "poison" for batch, _, _ in posts for code in batch.code.tolist()):
             raise ValueError("poison")
         super().take(posts)
 
@@ -594,7 +601,7 @@ def test_posts_that_come_while_others_are_made_durable_share_a_commit_and_each_h
         gate.open.set()
         for thread in threads:
             thread.join(60)
-        assert gate.groups == [1, 6]
+        assert gate.groups == [1, 7]
         assert {name: reply.status for name, reply in replies.items()} == {
             **dict.fromkeys(("first", *(f"good {number}" for number in range(5))), 204),
             "bad": 400,

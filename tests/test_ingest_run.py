@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from importlib import import_module
@@ -169,6 +170,41 @@ def test_influxdbs_client_goes_on_after_a_kill_and_nothing_is_lost_or_counted_tw
     running.send_signal(signal.SIGTERM)
     _, told = running.communicate(timeout=60)
     assert "0 late" in told
+
+
+def test_lines_that_were_refused_are_dead_letters_and_can_be_sent_once_more(
+    port: int, running: subprocess.Popen[str]
+) -> None:
+    """The server named the device by another tag than its senders; once it is told, what it had refused is read."""
+    assert post(port, ("2023-12-31T23:59:59Z", 70)) == 204
+    bodies = {
+        "/api/v2/write?precision=s": b"temp_c,sensor=a value=81 1704067200\nnonsense\n",
+        "/api/v1/readings": b"device,metric,time,value\nb,temp_c,2024-01-01T00:00:00Z,warm\n",
+    }
+    for path, body in bodies.items():
+        kind = {"Content-Type": "text/csv"} if "v1" in path else {}
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, kind)
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            urllib.request.urlopen(request, timeout=60)  # noqa: S310 (our own server)
+    wait_for(lambda: Path("p.db").exists() and ask(Path("p.db"), "SELECT count(*) FROM dead_letters") == [(3,)])
+    running.send_signal(signal.SIGTERM)
+    running.communicate(timeout=60)
+
+    listed = tocsin("dead-letters", "list", "p.yaml").stdout.splitlines()
+    assert [line.split()[0] for line in listed[1:]] == ["1", "2", "3"]
+    assert all("posted 20" in line for line in listed[1:])
+    assert [" line 1 " in listed[1], " line 2 " in listed[2], " line 2 " in listed[3]] == [True] * 3
+    edit(Path("p.yaml"), f":{port}", f":{port}?device=sensor")
+    done = tocsin("dead-letters", "requeue", "p.yaml", "--all")
+    assert "1 dead letter requeued, 1 reading" in done.stderr
+    assert "2 still cannot be read and stay" in done.stderr
+    again = process("run", "p.yaml")
+    wait_for(lambda: len(ledger()) == 1)
+    again.send_signal(signal.SIGTERM)
+    again.communicate(timeout=60)
+    assert [(move["time"], move["key"], move["to"]) for move in ledger()] == [
+        ("2024-01-01T00:00:00Z", {"device": "a"}, "firing")
+    ]
 
 
 def test_there_is_nothing_to_replay_but_what_was_admitted(port: int) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tocsin.codecs.readings import Decoder, to_json
 from tocsin.connectors.journal import Journal
 from tocsin.errors import RunError, SetupError
+from tocsin.ingest import Posted
 from tocsin.message import JSON, Kind, Message
 from tocsin.partition import Partitioner
 from tocsin.publisher import READINGS, Publisher, rejects_of
@@ -42,7 +43,11 @@ def path(tmp_path: Path) -> Path:
 
 
 def sent(path: Path) -> list[Message]:
-    return Journal(path).read(0, 10_000)
+    """All of them: one look gives only so many bytes."""
+    journal, found = Journal(path), list[Message]()
+    while more := journal.read(found[-1].position if found else 0, 10_000):
+        found += more
+    return found
 
 
 def test_every_partition_hears_of_a_producer_before_its_first_reading(path: Path) -> None:
@@ -197,9 +202,28 @@ def test_posts_of_one_moment_are_one_message_and_one_that_is_repeated_counts_onc
     """Repeated within the moment, in a later one, and after a restart; posts without a key are all taken."""
     series = Series()
     first = publisher(path, series)
+    bad = Reject(b"bad", {"source": "http", "line": 1}, "this is no line")
     one, two, three = (step(series, t).batch for t in (1, 2, 3))
-    assert first.post([(one, "k1"), (two, None), (one, "k1"), (two, None)], 1_700_000_100 * SECOND) == 3
-    assert first.post([(one, "k1")], 1_700_000_100 * SECOND) == 0
-    assert first.post([(one, "k1"), (three, "k2")], 1_700_000_100 * SECOND) == 1
-    assert publisher(path, series).post([(three, "k2")], 1_700_000_100 * SECOND) == 0
+    first_, other = Posted(one, [bad], "k1"), Posted(two, [], None)
+    assert first.post([first_, other, first_, other], 1_700_000_100 * SECOND) == 3
+    assert first.post([first_], 1_700_000_100 * SECOND) == 0
+    assert first.post([first_, Posted(three, [], "k2")], 1_700_000_100 * SECOND) == 1
+    assert publisher(path, series).post([Posted(three, [], "k2")], 1_700_000_100 * SECOND) == 0
     assert values_of(path) == [[1, 2, 2], [3]]
+    assert [rejects_of(message.body) for message in sent(path) if message.kind == Kind.REJECTS] == [[bad]]
+
+
+def test_no_message_is_larger_than_brokers_take_it(path: Path) -> None:
+    """Long labels and long lines go in several; of a line that is too long for one its beginning is kept."""
+    series = Series()
+    made = publisher(path, series)
+    made.take([step(series, *range(2_000), device="d" * 2_000)])
+    made.take([step(series, rejects=[Reject(b"x" * 100_000, {"line": line}, "no") for line in range(20)])])
+    made.take([step(series, rejects=[Reject(b"y" * 3_000_000, {"line": 21}, "no")])])
+    messages = sent(path)
+    assert max(len(message.body) for message in messages) < 600_000
+    assert [value for values in values_of(path) for value in values] == [float(t) for t in range(2_000)]
+    *small, large = [one for message in messages if message.kind == Kind.REJECTS for one in rejects_of(message.body)]
+    assert [(len(reject.data), reject.place["line"]) for reject in small] == [(100_000, line) for line in range(20)]
+    assert large.data == b"y" * 262_144
+    assert large.reason == "no (its first 262,144 of 3,000,000 bytes are kept)"

@@ -1,14 +1,17 @@
 """What is posted over HTTP, decoded and handed on: the half of the server that knows what readings are.
 
-Decoding is by column.  The good readings of a post are taken even if others are bad.
+Decoding is by column.  The good readings of a post are taken even if others are bad; these are kept for the dead letters,
+though their sender is told as much.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
+from typing import Any, NamedTuple
 
 from tocsin.codecs import Cell, Column, CsvSettings, TimeSettings
 from tocsin.codecs.csv import Decoder as CsvDecoder
@@ -16,18 +19,29 @@ from tocsin.codecs.line_protocol import Lines
 from tocsin.codecs.readings import Decoder
 from tocsin.connectors.http import Bad, Post, Taken
 from tocsin.errors import SetupError
-from tocsin.message import CSV, LINE_PROTOCOL, Message
+from tocsin.message import CONTENT_TYPE, CSV, LINE_PROTOCOL, Message
 from tocsin.reading import Batch, Series
-from tocsin.record import Record
+from tocsin.record import Record, Reject
 
-Take = Callable[[Sequence[tuple[Batch, str | None]]], None]
-"""Makes the readings of posts durable, and returns then; with the keys by which posts that are sent again are known."""
+
+class Posted(NamedTuple):
+    """What a post held, and the key by which it is known when it is sent again."""
+
+    batch: Batch
+    rejects: list[Reject]
+    key: str | None
+
+
+Take = Callable[[Sequence[Posted]], None]
+"""Makes what posts held durable, and returns then."""
 
 _UNSAID = ("application/x-www-form-urlencoded", "text/plain", "application/octet-stream")
 """What programs say who were told nothing about the content: curl, browsers."""
 _NEEDED = ("device", "metric", "time", "value")
 _OTHER_TAG = "name another in this server's address: `?device=TAG`"
 _MOST = 64
+SOURCE = "http"
+"""Where a dead letter says it came from."""
 
 
 class Ingest:
@@ -44,32 +58,42 @@ class Ingest:
 
     def receive(self, posts: Sequence[Post]) -> list[Taken]:
         """Decode posts, and have their good readings made durable; returns then."""
-        found = [self._decoded(post) for post in posts]
-        full = [(batch, _key(post)) for post, (batch, _) in zip(posts, found, strict=True) if len(batch)]
+        found = [self.read(post) for post in posts]
+        full = [one for one in found if len(one.batch) or one.rejects]
         if full:
             self._take(full)
-        self.rejected += sum(len(bad) for _, bad in found)
-        return [Taken(len(batch), bad) for batch, bad in found]
+        self.rejected += sum(len(one.rejects) for one in found)
+        return [Taken(len(one.batch), [_bad(reject) for reject in one.rejects]) for one in found]
 
-    def _decoded(self, post: Post) -> tuple[Batch, list[Bad]]:
-        said = post.content_type.partition(";")[0].strip().lower()
-        kind = "" if said in _UNSAID else said
+    def read(self, post: Post) -> Posted:
+        """The readings of a post, and what is none; a reject can be posted again as it is (`post_of`)."""
+        batch, bad = self._decoded(post)
+        how = {CONTENT_TYPE: post.content_type, "precision": post.precision.removeprefix("ns")}
+        more = {name: said for name, said in how.items() if said}
+        rejects = [
+            replace(reject, place={"source": SOURCE, **reject.place, **more, "arrival": post.arrival}) for reject in bad
+        ]
+        return Posted(batch, rejects, _key(post))
+
+    def _decoded(self, post: Post) -> tuple[Batch, list[Reject]]:
+        kind = _kind_of(post)
         if kind == LINE_PROTOCOL:
             return self._of_lines(post)
         if kind == CSV:
             return self._of_table(post.body)
         found = self._decoder.decode([Message(post.body, content_type=kind)])
-        return found.batch, [Bad(dict(reject.place), reject.reason) for _, reject in found.rejects]
+        return found.batch, [reject for _, reject in found.rejects]
 
-    def _of_lines(self, post: Post) -> tuple[Batch, list[Bad]]:
+    def _of_lines(self, post: Post) -> tuple[Batch, list[Reject]]:
         if post.precision not in self._lines:
             self._lines[post.precision] = Lines(self._series, self._device_tag, post.precision, _OTHER_TAG)
         told = self._lines[post.precision].read(post.body, arrival=post.arrival)
-        return told.batch, [Bad({"line": number}, reason) for number, _, reason in told.bad]
+        return told.batch, [Reject(line, {"line": number}, reason) for number, line, reason in told.bad]
 
-    def _of_table(self, body: bytes) -> tuple[Batch, list[Bad]]:
-        """CSV: every column but the four of a reading is a label."""
-        first = body.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").partition(b"\n")[0].decode("utf-8", "replace")
+    def _of_table(self, body: bytes) -> tuple[Batch, list[Reject]]:
+        """CSV: every column but the four of a reading is a label.  A row that is bad takes the header with it."""
+        head = body.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").partition(b"\n")[0].rstrip(b"\r")
+        first = head.decode("utf-8", "replace")
         names = [name.strip() for name in next(csv.reader([first.strip()]), [])]
         labels = tuple(sorted({name for name in names if name and name not in _NEEDED}))
         form = _form_of_time(body, names)
@@ -82,8 +106,25 @@ class Ingest:
         try:
             step = table.decode(Record(body, place, place))
         except SetupError as error:
-            return Batch.empty(self._series), [Bad({"line": 1}, str(error))]
-        return step.batch, [Bad({"line": reject.place["line"]}, reject.reason) for reject in step.rejects]
+            return Batch.empty(self._series), [Reject(body, {"line": 1}, str(error))]
+        return step.batch, [
+            Reject(b"\n".join([head, bad.data]), {"line": bad.place["line"]}, bad.reason) for bad in step.rejects
+        ]
+
+
+def post_of(letter: bytes, place: Mapping[str, Any]) -> Post:
+    """A reject of a post, to be read once more."""
+    return Post(letter, place.get(CONTENT_TYPE, ""), place.get("precision", "ns"), arrival=place.get("arrival", 0))
+
+
+def _bad(reject: Reject) -> Bad:
+    """What its sender is told of a reject."""
+    return Bad({name: reject.place[name] for name in ("line", "element") if name in reject.place}, reject.reason)
+
+
+def _kind_of(post: Post) -> str:
+    said = post.content_type.partition(";")[0].strip().lower()
+    return "" if said in _UNSAID else said
 
 
 def _key(post: Post) -> str | None:

@@ -24,12 +24,17 @@ from tocsin.reading import Batch, Flag, Flags
 from tocsin.record import Reject
 
 if TYPE_CHECKING:
+    from tocsin.ingest import Posted
     from tocsin.partition import Partitioner
     from tocsin.record import Decoded, Position
     from tocsin.watermark import Watermark
 
 READINGS = 2_000
-"""Readings in one message at most: some 50 to 200 kilobytes, which every broker takes."""
+"""Readings in one message at most: some 50 to 200 kilobytes."""
+LARGEST = 512 << 10
+"""Bytes in one message at most, where it can be parted: Kafka takes a megabyte unless it is told otherwise."""
+LETTER = 256 << 10
+"""Bytes that are kept of something that could not be read."""
 
 Encode = Callable[[Batch], bytes]
 
@@ -115,23 +120,23 @@ class Publisher:
         self._append([*messages, *_rejected(rejects, self._partitioner.partitions[0])])
         return len(batch)
 
-    def post(self, posts: Sequence[tuple[Batch, str | None]], arrival: int) -> int:
-        """Publish readings that have just been measured; returns how many that were.
+    def post(self, posts: Sequence[Posted], arrival: int) -> int:
+        """Publish what has just been measured and posted; returns how many readings that were.
 
         `arrival` is now.  A post's key tells one that is repeated, here or in an earlier call.
         """
-        known = self.log.known([key for _, key in posts if key is not None])
+        known = self.log.known([post.key for post in posts if post.key is not None])
         fresh = []
-        for batch, key in posts:
-            if key is None or key not in known:
-                fresh.append(batch)
-            if key is not None:
-                known.add(key)
+        for post in posts:
+            if post.key is None or post.key not in known:
+                fresh.append(post)
+            if post.key is not None:
+                known.add(post.key)
         if not fresh:
             return 0
-        batch = Batch.join(fresh)
+        batch = Batch.join([post.batch for post in fresh])
         self._note_first(batch, self.watermark.admit(batch, arrival))
-        rejects: list[Reject] = []
+        rejects = [reject for post in fresh for reject in post.rejects]
         messages = list(self._messages(batch, arrival, rejects))
         self._append([*messages, *_rejected(rejects, self._partitioner.partitions[0])], sorted(known))
         return len(batch)
@@ -193,11 +198,20 @@ class Publisher:
                 rejects.extend(self._without_queue(part, file))
                 continue
             for low in range(0, len(part), READINGS):
-                some = part.take(slice(low, low + READINGS))
-                key = self._partitioner.key(int(some.code[0])) if bool((some.code == some.code[0]).all()) else ""
-                yield Message(
-                    self._encode(some), self._partitioner.partitions[place], self._content_type, key=key, arrival=arrival
-                )  # fmt: skip
+                for some, body in self._encoded(part.take(slice(low, low + READINGS))):
+                    key = self._partitioner.key(int(some.code[0])) if bool((some.code == some.code[0]).all()) else ""
+                    partition = self._partitioner.partitions[place]
+                    yield Message(body, partition, self._content_type, key=key, arrival=arrival)
+
+    def _encoded(self, batch: Batch) -> Iterator[tuple[Batch, bytes]]:
+        """A batch as bodies of messages: several where names and labels are long."""
+        body = self._encode(batch)
+        if len(body) <= LARGEST or len(batch) == 1:
+            yield batch, body
+            return
+        half = len(batch) // 2
+        for part in (slice(0, half), slice(half, None)):
+            yield from self._encoded(batch.take(part))
 
     def _without_queue(self, batch: Batch, file: str | None) -> Iterator[Reject]:
         for code in np.unique(batch.code).tolist():
@@ -237,14 +251,29 @@ def _is_word(messages: Sequence[Message]) -> bool:
 
 
 def _rejected(rejects: Sequence[Reject], partition: str) -> Iterator[Message]:
-    for low in range(0, len(rejects), READINGS):
-        body = json.dumps(
-            [
-                {"data": base64.b64encode(reject.data).decode(), "place": reject.place, "reason": reject.reason}
-                for reject in rejects[low : low + READINGS]
-            ]
-        )
-        yield Message(body.encode(), partition, JSON, kind=Kind.REJECTS)
+    """Messages of kind `rejects`, none of them too large."""
+    written: list[str] = []
+    size = 0
+    for item in map(_written, rejects):
+        if written and size + len(item) > LARGEST:
+            yield _of_rejects(written, partition)
+            written, size = [], 0
+        written.append(item)
+        size += len(item)
+    if written:
+        yield _of_rejects(written, partition)
+
+
+def _of_rejects(written: Sequence[str], partition: str) -> Message:
+    return Message(f"[{','.join(written)}]".encode(), partition, JSON, kind=Kind.REJECTS)
+
+
+def _written(reject: Reject) -> str:
+    data, reason = reject.data, reject.reason
+    if len(data) > LETTER:
+        reason = f"{reason} (its first {LETTER:,} of {len(data):,} bytes are kept)"
+    text = base64.b64encode(data[:LETTER]).decode()
+    return json.dumps({"data": text, "place": reject.place, "reason": reason})
 
 
 def _split(batch: Batch, places: np.ndarray) -> Iterator[tuple[int, Batch]]:

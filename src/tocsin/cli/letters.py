@@ -116,7 +116,9 @@ def _plain(place: dict[str, Any]) -> dict[str, Any]:
 
 def _where(place: dict[str, Any]) -> str:
     if "source" in place:
-        hidden = ("source", "arrival", "time", CONTENT_TYPE)
+        hidden = ("source", "arrival", "time", CONTENT_TYPE, "precision")
+        if place["source"] == "http":
+            place = {"posted": format_time(place["arrival"]), **place}
         return " ".join(f"{name} {value}" for name, value in place.items() if name not in hidden)
     if "broker" not in place and "line" in place:
         return ":".join(str(value) for value in _plain(place).values())

@@ -23,7 +23,7 @@ from tocsin.connectors import Broker
 from tocsin.connectors.http import HttpSettings, Server
 from tocsin.connectors.journal import Journal, Retention
 from tocsin.errors import EndOfInput, RetryLater
-from tocsin.ingest import Ingest
+from tocsin.ingest import Ingest, Posted
 from tocsin.message import ARROW, JSON
 from tocsin.partition import Partitioner
 from tocsin.publisher import Publisher
@@ -35,7 +35,7 @@ from tocsin.runners.send import Sender
 
 if TYPE_CHECKING:
     from tocsin.codecs import MessageSettings
-    from tocsin.reading import Batch, Series
+    from tocsin.reading import Series
     from tocsin.watermark import Watermark
 
 BEAT = 1.0
@@ -135,7 +135,7 @@ class Feeder:
         """A server that readings are posted to; one lock keeps posts and the clock apart."""
         lock, newest = threading.Lock(), time.monotonic()
 
-        def take(posts: Sequence[tuple[Batch, str | None]]) -> None:
+        def take(posts: Sequence[Posted]) -> None:
             nonlocal newest
             with lock:
                 if not self._tidy():

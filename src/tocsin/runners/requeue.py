@@ -13,6 +13,7 @@ from tocsin.checkpoint import resume
 from tocsin.codecs.messages import Decoder as MessageDecoder
 from tocsin.codecs.readings import Decoder
 from tocsin.errors import EndOfInput
+from tocsin.ingest import SOURCE, Ingest, post_of
 from tocsin.message import Message
 from tocsin.reading import Batch, Flag, Series
 from tocsin.record import Decoded, Position, Record
@@ -22,6 +23,7 @@ from tocsin.runners.publish import Publishing, publish
 
 if TYPE_CHECKING:
     from tocsin.codecs import MessageSettings
+    from tocsin.connectors.http import HttpSettings
     from tocsin.source import DecodingSource
     from tocsin.stores import DeadLetter
     from tocsin.stores.sql import SqlStore
@@ -44,6 +46,7 @@ def read_again(
     source: DecodingSource | None,
     series: Series,
     mapping: MessageSettings | None = None,
+    listen: HttpSettings | None = None,
 ) -> tuple[list[int], list[Decoded]]:
     """(numbers of the letters that can be read now, what they hold)."""
     messages = Decoder(series)
@@ -54,12 +57,15 @@ def read_again(
             # It came out of a broker, or was on its way into one, in our own form.
             held = messages.decode([Message(letter.data)])
             decoded = Decoded(held.batch, [reject for _, reject in held.rejects], {})
+        elif letter.place.get("source") == SOURCE and listen is not None:
+            posted = Ingest(series, lambda _: None, listen.device_tag).read(post_of(letter.data, letter.place))
+            decoded = Decoded(posted.batch, posted.rejects, {})
         elif "source" in letter.place and foreign is not None:
             message, arrival = message_at(letter.place, letter.data)
             batch, faults = foreign.decode([message], [arrival])
             decoded = Decoded(batch, [reject for _, reject in faults], {})
         elif source is None or "source" in letter.place:
-            continue  # it was posted, and told so; nothing here knows its form
+            continue  # from another source than the file has now, which says nothing of its form
         else:
             place = {"offset": 1, "earlier": 0, **letter.place}  # not the file's first line, so no header
             decoded = source.decode(Record(letter.data, place, place))
@@ -94,15 +100,14 @@ def requeue_directly(letters: Sequence[DeadLetter], parts: Parts, store: SqlStor
 def requeue_through(letters: Sequence[DeadLetter], parts: Publishing, stopped: Callable[[], bool]) -> Requeued:
     """To the broker, as a producer of their own."""
     mapping = parts.foreign[1] if parts.foreign else None
-    numbers, found = read_again(letters, parts.source, parts.series, mapping)  # type: ignore[arg-type]
+    numbers, found = read_again(letters, parts.source, parts.series, mapping, parts.listen)  # type: ignore[arg-type]
     if parts.source is not None:
         parts.source.close()
     if not found:
         return Requeued([], 0, None)
     journal = parts.journal if parts.embedded else parts.journal.with_suffix(".requeue")
-    published = publish(
-        replace(parts, name=f"{parts.name}-requeue", source=_Given(found), foreign=None, journal=journal), stopped
-    )
+    own = replace(parts, name=f"{parts.name}-requeue", source=_Given(found), listen=None, foreign=None, journal=journal)
+    published = publish(own, stopped)
     return Requeued(numbers, published.readings, None)
 
 
