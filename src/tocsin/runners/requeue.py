@@ -51,14 +51,15 @@ def read_again(
     """(numbers of the letters that can be read now, what they hold)."""
     messages = Decoder(series)
     foreign = MessageDecoder(mapping, series) if mapping else None
+    posts = Ingest(series, lambda _: None, listen.device_tag) if listen else None
     numbers, found = [], []
     for letter in letters:
         if "broker" in letter.place or not {"source", "line"} & letter.place.keys():
             # It came out of a broker, or was on its way into one, in our own form.
             held = messages.decode([Message(letter.data)])
             decoded = Decoded(held.batch, [reject for _, reject in held.rejects], {})
-        elif letter.place.get("source") == SOURCE and listen is not None:
-            posted = Ingest(series, lambda _: None, listen.device_tag).read(post_of(letter.data, letter.place))
+        elif letter.place.get("source") == SOURCE and posts is not None:
+            posted = posts.read(post_of(letter.data, letter.place))
             decoded = Decoded(posted.batch, posted.rejects, {})
         elif "source" in letter.place and foreign is not None:
             message, arrival = message_at(letter.place, letter.data)
