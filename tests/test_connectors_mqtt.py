@@ -177,6 +177,25 @@ def test_what_is_published_while_nobody_reads_is_kept(server: Mosquitto, name: s
     source.close()
 
 
+def test_another_topic_is_another_session(server: Mosquitto, name: str) -> None:
+    """What waits for one group under its old topic is no business of the new one, and there when it comes back."""
+    old, new = broker(server, name), broker(server, f"{name}-new")
+    first = reading_from(old)
+    publish(old, messages(0, 3))
+    take(first, 3)
+    first.close()
+    second = open_source(new, name)
+    second.open()
+    second.begin("0")
+    publish(new, messages(7, 8))
+    publish(old, messages(3, 4))
+    assert bodies(take(second, 1)) == [b'{"n":7}']
+    second.close()
+    again = reading_from(old)
+    assert bodies(take(again, 4)) == [b'{"n":%d}' % n for n in range(4)]
+    again.close()
+
+
 def test_far_more_than_twenty_may_be_unacknowledged(server: Mosquitto, name: str) -> None:
     there = broker(server, name)
     source = reading_from(there)

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from tocsin.connectors import Broker, Polled
 from tocsin.connectors._mqtt_link import FAILED, Link, until
@@ -45,8 +46,11 @@ class Source:
     windowed = False
 
     def __init__(self, broker: Broker, group: str) -> None:
-        self._broker, self._client_id = broker, f"tocsin-{group}"
+        self._broker = broker
         self._partition = _partition(broker)
+        self._filter = broker.queue or f"{broker.name}/{self._partition}"
+        # A server keeps a session's subscriptions: under one id, messages of an earlier topic would go on coming.
+        self._client_id = f"tocsin-{group}-{crc32(self._filter.encode()):08x}"
         self._link: Link | None = None
         self._waiting: deque[Received] = deque()
         self._held: deque[Received] = deque()
@@ -68,7 +72,7 @@ class Source:
         link.client.on_message = self._on_message
         link.client.receive = self._waiting.append
         link.open()
-        link.subscribe(self._broker.queue or f"{self._broker.name}/{self._partition}")
+        link.subscribe(self._filter)
 
     def end(self, partition: str) -> None:  # noqa: ARG002 (there is one)
         """Leave the session to the server."""
