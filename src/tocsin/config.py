@@ -143,6 +143,7 @@ class Config:
             retention=Retention(self.transport.retention.age, self.transport.retention.size),
             broker=self.transport.broker(os.environ),
             embedded=self.transport.embedded,
+            in_order=bool(self.recording) and not self.source.follow and self.lateness == 0,
         )
 
     def consuming(self) -> Consuming:

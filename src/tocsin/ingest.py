@@ -40,6 +40,8 @@ _UNSAID = ("application/x-www-form-urlencoded", "text/plain", "application/octet
 _NEEDED = ("device", "metric", "time", "value")
 _OTHER_TAG = "name another in this server's address: `?device=TAG`"
 _MOST = 64
+MOST_COLUMNS = 100
+"""Of a table; each but four is a label, and every reading has them all."""
 SOURCE = "http"
 """Where a dead letter says it came from."""
 
@@ -67,7 +69,11 @@ class Ingest:
 
     def read(self, post: Post) -> Posted:
         """The readings of a post, and what is none; a reject can be posted again as it is (`post_of`)."""
-        batch, bad = self._decoded(post)
+        try:
+            batch, bad = self._decoded(post)
+        except Exception as error:  # noqa: BLE001 - a body that nobody thought of must not take the server from all others
+            reason = f"a mistake in Tocsin itself, please report it: {type(error).__name__}: {error}"
+            batch, bad = Batch.empty(self._series), [Reject(post.body, {}, reason)]
         how = {CONTENT_TYPE: post.content_type, "precision": post.precision.removeprefix("ns")}
         more = {name: said for name, said in how.items() if said}
         rejects = [
@@ -94,7 +100,13 @@ class Ingest:
         """CSV: every column but the four of a reading is a label.  A row that is bad takes the header with it."""
         head = body.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").partition(b"\n")[0].rstrip(b"\r")
         first = head.decode("utf-8", "replace")
-        names = [name.strip() for name in next(csv.reader([first.strip()]), [])]
+        try:
+            names = [name.strip() for name in next(csv.reader([first.strip()]), [])]
+        except csv.Error as error:
+            return Batch.empty(self._series), [Reject(body, {"line": 1}, f"its first line is no header of a CSV: {error}")]
+        if len(names) > MOST_COLUMNS:
+            reason = f"{len(names)} columns: expected {MOST_COLUMNS} at most, device, metric, time, value and labels"
+            return Batch.empty(self._series), [Reject(body, {"line": 1}, reason)]
         labels = tuple(sorted({name for name in names if name and name not in _NEEDED}))
         form = _form_of_time(body, names)
         table = self._tables.get((form, *labels))

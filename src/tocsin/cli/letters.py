@@ -69,6 +69,12 @@ def dead_letters_requeue(file: PipelineFile, numbers: Numbers = None, every: All
                 publishing.source.open()
             with Stop() as stop:
                 done = requeue.requeue_through(letters, publishing, stop.asked)
+            if done.stopped:
+                say(
+                    "Stopped before the broker had confirmed everything: the dead letters stay, to be requeued once more when it is "
+                    "there. What it has had already counts once all the same, if it has a time of its own"
+                )
+                raise typer.Exit(128 + (stop.signal or 0))
         store.drop_dead_letters(done.letters)
     say(
         f"{several(len(done.letters), 'dead letter', 'dead letters')} requeued, {several(done.readings, 'reading', 'readings')}"

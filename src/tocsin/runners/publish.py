@@ -50,7 +50,7 @@ TIDY = 1.0
 class Publishing:
     """What a pipeline file says of its producer, made but not begun; all of it is used once.
 
-    `name` is the producer's, by which its journal knows it.
+    `name` is the producer's, by which its journal knows it; `in_order` says that a reading which comes late ends the run.
     """
 
     name: str
@@ -66,6 +66,7 @@ class Publishing:
     retention: Retention
     broker: Broker
     embedded: bool
+    in_order: bool = False
 
 
 def journalled(parts: Publishing, journal: Journal | None = None, name: str | None = None) -> Publisher:
@@ -78,7 +79,7 @@ def journalled(parts: Publishing, journal: Journal | None = None, name: str | No
         watermark if name is None else type(watermark)(watermark.lateness, watermark.max_future),
         encode,
         content_type,
-        in_order=parts.source is not None and parts.source.bounded and parts.watermark.lateness == 0,
+        in_order=parts.in_order,
     )
 
 

@@ -31,14 +31,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Requeued:
-    """What became of dead letters: those that were read, how many readings they held, and how many of these were late.
+    """What became of dead letters: those that are sent, how many readings they held, and how many of these were late.
 
-    `late` is None where a consumer elsewhere decides that.
+    `late` is None where a consumer elsewhere decides that.  `stopped` says that the broker has not confirmed all of it: no letter
+    is counted as sent then, and what waits in the spool goes with the next ones.
     """
 
     letters: list[int]
     readings: int
     late: int | None
+    stopped: bool = False
 
 
 def read_again(
@@ -107,8 +109,12 @@ def requeue_through(letters: Sequence[DeadLetter], parts: Publishing, stopped: C
     if not found:
         return Requeued([], 0, None)
     journal = parts.journal if parts.embedded else parts.journal.with_suffix(".requeue")
-    own = replace(parts, name=f"{parts.name}-requeue", source=_Given(found), listen=None, foreign=None, journal=journal)
+    own = replace(
+        parts, name=f"{parts.name}-requeue", source=_Given(found), listen=None, foreign=None, journal=journal, in_order=False
+    )  # fmt: skip
     published = publish(own, stopped)
+    if published.waiting or published.readings < sum(len(decoded.batch) for decoded in found):
+        return Requeued([], published.readings, None, stopped=True)
     return Requeued(numbers, published.readings, None)
 
 

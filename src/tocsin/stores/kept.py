@@ -81,7 +81,7 @@ class Rows:
         """Put them in, each in its table."""
         accepted, flagged = prepared
         sqlite.insert_readings(connection, accepted)
-        return len(flagged) - sqlite.insert_flagged(connection, flagged)
+        return sqlite.insert_flagged(connection, flagged)
 
     def read(self, connection: Connection, since: int) -> Readings:
         """By one seek a series."""

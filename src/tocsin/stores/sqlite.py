@@ -124,8 +124,14 @@ def insert_readings(connection: sqlalchemy.Connection, columns: Sequence[Sequenc
 
 
 def insert_flagged(connection: sqlalchemy.Connection, rows: Sequence[tuple[int, int, str, float]]) -> int:
-    """Put in flagged readings, but for repeats: series, time, flag, value; returns how many there were to keep."""
-    return connection.connection.cursor().executemany(FLAG, rows).rowcount if rows else 0
+    """Put in flagged readings, but for repeats: series, time, flag, value; returns how many late ones were repeats."""
+    cursor = connection.connection.cursor()
+    late = [row for row in rows if row[2] == "late"]
+    others = [row for row in rows if row[2] != "late"] if len(late) < len(rows) else []
+    kept = cursor.executemany(FLAG, late).rowcount if late else 0
+    if others:
+        cursor.executemany(FLAG, others)
+    return len(late) - kept
 
 
 def read_readings(connection: sqlalchemy.Connection, since: int, first: int, last: int) -> npt.NDArray[np.void]:
