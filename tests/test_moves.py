@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from listed import Row, ledger_of, owner, parts_of, store_in
+from tocsin import checkpoint
 from tocsin.alert import Alert, State
-from tocsin.checkpoint import changed_rule
 from tocsin.engine import Decision
 from tocsin.instant import SECOND
 from tocsin.moves import RuleMoves
@@ -124,7 +124,7 @@ def test_open_alerts_come_back_with_all_that_their_holds_remember(store: SqlStor
     parts = parts_of(dense(), RULES, block=7)
     run(parts, store, idle_after=SECOND)
     writer = store.writer(parts.engine.series)
-    _, held = writer.take_over()
+    _, held, _ = writer.take_over()
     writer.close()
     assert sorted(held, key=lambda alert: (alert.since, alert.rule, alert.key)) == parts.engine.open_alerts()
     assert {alert.rule for alert in held} == {"Hot", "Often", "Graded"}
@@ -154,7 +154,7 @@ def test_alerts_of_a_changed_rule_end_resolved_or_inactive_if_they_never_fired()
     key = (("device", "a"),)
     pending = Alert("A", key, 1, State.PENDING, level="low", peak=3.0, last=2.0)
     firing = Alert("A", (("device", "b"),), 2, State.FIRING, fired=3, value=1.0, peak=1.0, last=-0.5)
-    [told] = changed_rule([pending, firing], 9)
+    [told] = checkpoint.ended([pending, firing], 9, "rule changed")
     ended = [Alert("A", key, 1, State.INACTIVE, None, 9, "low", None, 3.0, 2.0, "rule changed")]
     ended.append(Alert("A", firing.key, 2, State.RESOLVED, 3, 9, None, 1.0, 1.0, -0.5, "rule changed"))
     assert told.ended() == ended

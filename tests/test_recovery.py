@@ -24,7 +24,7 @@ import pytest
 from listed import HOT, NOON, Row, ask, ledger_of, parts_of, store_in
 from tocsin.errors import StoreError
 from tocsin.instant import SECOND
-from tocsin.runners.local import run
+from tocsin.runners.local import Parts, run
 from tocsin.stores import Keep, open_store
 from tocsin.stores.sql import SqlStore
 from tocsin.stores.writer import Writer
@@ -320,6 +320,61 @@ class TestEditedRules:
         rules = run(parts_of(self.more, edited), store, idle_after=SECOND).stats.rules
         assert (rules["Hot"].evaluations, rules["Long"].evaluations) == (2, 5)
         store.close()
+
+
+class TestSilencesThatNobodyListenedTo:
+    """`a` reports to the end at 100 s, `b` until 10 s; what follows is under another file."""
+
+    rows: Sequence[Row] = [*(("a", float(t), 1.0) for t in range(0, 101, 10)), ("b", 0, 1), ("b", 10, 1)]
+    rule: Mapping[str, Any] = {"alert": "Silent", "expr": "missing(temp[30s])"}
+    end = 100 + 1e-9
+
+    def run(self, folder: Path, more: Sequence[Row], expected: str, rule: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """The moves of the run's second half: seconds, device, to, value, reason."""
+        store = store_in(folder)
+        run(self.parts(self.rows, "ab", self.rule), store, idle_after=SECOND)
+        before = len(ledger_of(store))
+        rows = [*sorted(self.rows, key=lambda row: row[1]), *more]
+        run(self.parts(rows, expected, rule), store, idle_after=SECOND)
+        told = [
+            ((move.time - NOON) / SECOND, dict(move.key)["device"], move.to.name, move.value, move.reason)
+            for move in list(store.transitions())[before:]
+        ]
+        run(self.parts(rows, expected, rule), store, idle_after=SECOND)
+        assert len(ledger_of(store)) == before + len(told)
+        store.close()
+        return told
+
+    def parts(self, rows: Sequence[Row], expected: str, rule: Mapping[str, Any]) -> Parts:
+        return parts_of(
+            sorted(rows, key=lambda row: row[1]), [rule], devices={device: {} for device in expected}, lateness=0
+        )
+
+    def test_an_edited_rule_notices_who_is_silent_already(self, tmp_path: Path) -> None:
+        """Silent since 10 s: at the end that is 90 s, more than the 40 s of the rule as it is now."""
+        told = self.run(tmp_path, [("a", 110, 1)], "ab", {**self.rule, "expr": "missing(temp[40s])"})
+        assert told == [
+            (pytest.approx(self.end), "b", "RESOLVED", None, "rule changed"),
+            (pytest.approx(self.end), "b", "FIRING", pytest.approx(90), ""),
+        ]
+
+    def test_an_expected_device_that_joins_later_counts_from_when_the_source_began(self, tmp_path: Path) -> None:
+        told = self.run(tmp_path, [("a", 110, 1), ("c", 120, 1), ("a", 121, 1)], "abc", self.rule)
+        assert told == [
+            (pytest.approx(self.end), "c", "FIRING", pytest.approx(100), ""),
+            (120, "c", "RESOLVED", 0, ""),
+        ]
+
+    def test_an_expected_device_that_leaves_and_never_reported_is_forgotten(self, tmp_path: Path) -> None:
+        store = store_in(tmp_path)
+        run(self.parts(self.rows, "abg", self.rule), store, idle_after=SECOND)
+        run(self.parts([*self.rows, ("a", 110, 1)], "ab", self.rule), store, idle_after=SECOND)
+        told = {dict(alert.key)["device"]: (alert.state.name, alert.reason) for alert in store.alerts()}
+        assert told == {"g": ("RESOLVED", "forgotten"), "b": ("FIRING", "")}
+        store.close()
+
+    def test_who_stays_expected_and_silent_is_noticed_once(self, tmp_path: Path) -> None:
+        assert self.run(tmp_path, [("a", 110, 1)], "ab", self.rule) == []
 
 
 def test_an_alert_of_the_same_identity_after_its_rule_was_edited_keeps_its_history(tmp_path: Path) -> None:

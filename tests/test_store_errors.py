@@ -127,7 +127,7 @@ def test_a_lock_in_the_middle_loses_nothing(store: SqlStore, tmp_path: Path) -> 
     other.close()
     writer.close()
     again = store.writer(Series())
-    checkpoint, _ = again.take_over()
+    checkpoint, *_ = again.take_over()
     assert checkpoint is not None
     assert checkpoint.position == {"file": "rows", "line": 2}
     assert len(again.readings()) == 1

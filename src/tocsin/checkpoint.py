@@ -5,7 +5,9 @@ of the input, and everything up to that point has been admitted, once.  From the
 
 1. The watermark is where it was, where the wall clock had moved it to included.
 2. The open alerts go back to the engine with what their holds remember.  Those whose rule was edited
-   or removed end here instead, with the reason `rule changed`: what they waited for is no more.
+   or removed end here instead, with the reason `rule changed`: what they waited for is no more.  So do those, as
+   `forgotten`, of a device that is not expected any more and has never reported.  Silences that fell due before anybody
+   listened, because a rule or an expected device is new, are noticed here.
 3. The windows are rebuilt from stored readings.  A value depends on the readings in its window
    alone, so it does not matter that other readings once surrounded them; accepted readings at or
    after the watermark wait in the engine as they did before.
@@ -47,27 +49,37 @@ class Start:
 
 def resume(writer: Writer, rules: Sequence[Rule], engine: Engine) -> Start:
     """Take a fresh engine to where the store says the last run stood; the caller's clock follows what is returned."""
-    checkpoint, held = writer.take_over()
+    checkpoint, held, expected_then = writer.take_over()
+    expected = list(engine.series.expected)
     if checkpoint is None:
+        if set(expected) != expected_then:
+            writer.save(Step(Checkpoint(), expected=expected))
         return Start()
     same = {rule.name: rule for rule in rules if _is_same(rule, checkpoint)}
     counted = {name: checkpoint.rules[name] for name in same}
     now = replace(checkpoint, rules=records(rules, {}, counted))
-    if now.rules != checkpoint.rules:
-        writer.save(Step(now, moves=changed_rule([alert for alert in held if alert.rule not in same], now.watermark)))
     engine.watermark = checkpoint.watermark  # needs_from speaks of it; resume sets it once more
     readings = writer.readings(engine.needs_from())
-    kept = [alert for alert in held if alert.rule in same]
-    engine.resume(kept, checkpoint.watermark, checkpoint.first_time, readings)
+    kept = [alert for alert in held if alert.rule in same and engine.knows(alert)]
+    unknown = [alert for alert in held if alert.rule in same and not engine.knows(alert)]
+    afresh = {rule.name for rule in rules} - same.keys()
+    joined = set(expected) - expected_then
+    noticed = engine.resume(
+        kept, checkpoint.watermark, checkpoint.first_time, readings, afresh=afresh, joined=joined
+    ).moves.by_rule()
+    over = ended([alert for alert in held if alert.rule not in same], now.watermark, "rule changed")
+    over += ended(unknown, now.watermark, "forgotten")
+    if over or noticed or now.rules != checkpoint.rules or set(expected) != expected_then:
+        writer.save_together([Step(now, moves=over), Step(now, moves=noticed, expected=expected)])
     return Start(checkpoint.position, counted, checkpoint.watermark, checkpoint.newest)
 
 
-def changed_rule(alerts: Sequence[Alert], at: int) -> list[RuleMoves]:
-    """The end of open alerts whose rule is no longer what it was."""
+def ended(alerts: Sequence[Alert], at: int, reason: str) -> list[RuleMoves]:
+    """The end of open alerts for which there is no rule or no key any more."""
     by_rule: dict[str, list[Alert]] = {}
     for alert in alerts:
         by_rule.setdefault(alert.rule, []).append(alert)
-    return [_changed(rule, own, at) for rule, own in by_rule.items()]
+    return [_ended_of(rule, own, at, REASONS.index(reason)) for rule, own in by_rule.items()]
 
 
 def records(
@@ -87,11 +99,10 @@ def _is_same(rule: Rule, checkpoint: Checkpoint) -> bool:
     return before is not None and before.fingerprint == rule.fingerprint
 
 
-def _changed(rule: str, alerts: Sequence[Alert], at: int) -> RuleMoves:
+def _ended_of(rule: str, alerts: Sequence[Alert], at: int, reason: int) -> RuleMoves:
     levels = tuple(dict.fromkeys([None, *(alert.level for alert in alerts)]))
     rows = np.zeros((len(alerts), kernel.MOVE_INTEGERS), np.int64)
     floats = np.full((len(alerts), kernel.MOVE_FLOATS), np.nan)
-    reason = REASONS.index("rule changed")
     for slot, alert in enumerate(alerts):
         to = State.INACTIVE if alert.state == State.PENDING else State.RESOLVED
         fired = LONG_AGO if alert.fired is None else alert.fired

@@ -11,11 +11,12 @@ on how they were batched, in which order they came, where the process stopped, o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tocsin.alert import Alert, Transition
 from tocsin.group import Group, group_rules
@@ -129,11 +130,15 @@ class Engine(Stateful):
         watermark: int,
         first_time: int | None,
         readings: Batch,
+        *,
+        afresh: Collection[str] = (),
+        joined: Collection[str] = (),
     ) -> Decision:
         """Takes a fresh engine to where another one stood: its open alerts, its watermark, its readings.
 
         `readings` are accepted ones in any order: those before the watermark rebuild the windows
-        and decide nothing; the others wait.
+        and decide nothing; the others wait.  Nobody has listened to the silences of the rules in `afresh` and of the expected
+        devices that have `joined` since: those that are past are noticed at the watermark.
         """
         self.watermark = watermark
         self._extend()
@@ -154,7 +159,27 @@ class Engine(Stateful):
         ready, flags = self._admit(waiting, LONG_AGO)
         self.watermark = watermark
         self.waiting = Batch.join([ready, self.waiting])
-        return Decision(flags, Moves())
+        moves = Moves()
+        if first_time is not None and (afresh or joined):
+            for group in self._groups:
+                slots = np.unique(group.keys.slot[: self._known][self._of(joined)])
+                group.look_back(afresh, slots, watermark, moves)
+        return Decision(flags, moves)
+
+    def knows(self, alert: Alert) -> bool:
+        """Whether there is a key for an alert: not if its device is expected no more, and never reported."""
+        self._extend()
+        (life,) = [life for group in self._groups for life in group.lives if life.rule.name == alert.rule]
+        try:
+            life.keys.find(alert.key)
+        except KeyError:
+            return False
+        return True
+
+    def _of(self, devices: Collection[str]) -> npt.NDArray[np.bool_]:
+        """Which series are those of these devices."""
+        chosen = np.array([device in devices for device in self.series.devices], np.bool_)
+        return chosen[self.series.device[: self._known]]
 
     def snapshot(self) -> dict[str, Any]:
         """Everything that `restore` needs, in values that pickle."""

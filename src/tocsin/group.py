@@ -7,7 +7,7 @@ first: each time at which one of the rules' series has a reading, and each silen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,6 +108,11 @@ class Silence(Stateful):
         self.next_due = min(int(later.min()) if len(later) else NEVER, watermark + self.length)
         return np.concatenate([slots, quiet.astype(np.int32)]), np.concatenate([times, due[quiet]])
 
+    def overdue(self, at: int) -> npt.NDArray[np.int64]:
+        """The slots whose silence fell due before an instant."""
+        heard = self.heard if len(self.silent_since) == 0 else np.maximum(self.heard, self.silent_since)
+        return np.flatnonzero((heard != LONG_AGO) & (heard + self.length < at))
+
 
 class Group(Stateful):
     """Rules of one plan, the selections that they look at, and the lives of their alerts."""
@@ -188,15 +193,15 @@ class Group(Stateful):
         """Evaluates the rules at every instant from `decided` to before the watermark, and runs timers."""
         instants = self._readings(ready) if self.direct else self._instants(ready, decided, watermark)
         for low in range(0, len(instants.slots), AT_ONCE):
-            self._judge(instants.part(slice(low, low + AT_ONCE)), moves)
+            self._judge(instants.part(slice(low, low + AT_ONCE)), moves, self.lives)
         for life in self.lives:
             life.run_timers(watermark, self.expected_since, moves)
 
-    def _judge(self, instants: Instants, moves: Moves) -> None:
+    def _judge(self, instants: Instants, moves: Moves, lives: Sequence[Life]) -> None:
         """Sums up the windows that end at these instants, runs the program over them and moves the alerts."""
         inputs = self._look(instants)
         columns = self.plan.run(inputs)
-        for life in self.lives:
+        for life in lives:
             life.advance(instants.slots, instants.times, instants.heard, columns, self.expected_since, moves)
 
     def rebuild(self, decided: Batch) -> None:
@@ -210,6 +215,28 @@ class Group(Stateful):
         for silence in self.silences:
             slots = silence.recent.slot_of[decided.code]
             gaps_ended(slots[slots >= 0], decided.time[slots >= 0], silence.heard, _NO_TIMES, silence.length, NEVER)
+
+    def look_back(self, afresh: Collection[str], joined: Codes, at: int, moves: Moves) -> None:
+        """Notices silences that fell due when nobody listened: for rules that are new, and for keys that were not expected.
+
+        An instant of theirs is over, so they are evaluated at the end of what is decided; `joined` are slots.
+        """
+        found = [silence.overdue(at) for silence in self.silences]
+        overdue = np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
+        rules = [life for life in self.lives if _silences(life.rule) and life.rule.name in afresh]
+        others = [life for life in self.lives if _silences(life.rule) and life.rule.name not in afresh]
+        for lives, slots in ((rules, overdue), (others, np.intersect1d(overdue, joined))):
+            for low in range(0, len(slots) if lives else 0, AT_ONCE):
+                self._judge(self._silent(slots[low : low + AT_ONCE], at), moves, lives)
+            for life in lives:
+                life.run_timers(at, self.expected_since, moves)
+
+    def _silent(self, slots: npt.NDArray[np.int64], at: int) -> Instants:
+        """One instant for each of these keys, without a reading."""
+        own, times = slots.astype(np.int32), np.full(len(slots), at)
+        heard, born = self._forget(own, times, np.zeros(len(own), np.bool_))
+        limits = self._follow_limits(own, times, np.full(len(own), -1, np.int32), born)
+        return Instants(own, times, heard=heard, born=born, limits=limits)
 
     def snapshot(self) -> dict[str, Any]:
         """This group's state and that of its parts."""

@@ -103,7 +103,9 @@ class Ingest:
         try:
             names = [name.strip() for name in next(csv.reader([first.strip()]), [])]
         except csv.Error as error:
-            return Batch.empty(self._series), [Reject(body, {"line": 1}, f"its first line is no header of a CSV: {error}")]
+            return Batch.empty(self._series), [
+                Reject(body, {"line": 1}, f"its first line is no header of a CSV: {error}")
+            ]
         if len(names) > MOST_COLUMNS:
             reason = f"{len(names)} columns: expected {MOST_COLUMNS} at most, device, metric, time, value and labels"
             return Batch.empty(self._series), [Reject(body, {"line": 1}, reason)]

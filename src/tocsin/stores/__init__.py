@@ -59,7 +59,7 @@ class Step:
 
     `flags` has one flag a reading of `batch`.  `idle` says that the watermark was moved by the wall
     clock: the store logs where to, because nothing else could tell a replay.  `origins` are the producers of
-    which something new is known.  No window needs readings from before `needed_from` any more, but for the newest of each
+    which something new is known; `expected` are the devices that are expected from now on, where these are others.  No window needs readings from before `needed_from` any more, but for the newest of each
     series.
     """
 
@@ -71,6 +71,7 @@ class Step:
     idle: bool = False
     origins: Sequence[Origin] = ()
     needed_from: int = LONG_AGO
+    expected: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

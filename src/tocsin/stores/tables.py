@@ -186,6 +186,15 @@ dead_letters = Table(
 )
 """`digest` is over place, bytes and reason, so that a line read twice is kept once."""
 
+expected_devices = Table(
+    "expected_devices",
+    metadata,
+    Column("unit", ForeignKey("units.number"), primary_key=True),
+    Column("device", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+"""The devices that were expected when a unit was decided last: those that join later count from then on."""
+
 checkpoints = Table(
     "checkpoints",
     metadata,

@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, delete, insert, select
 from sqlalchemy.engine import RootTransaction
 from sqlalchemy.exc import OperationalError
 
@@ -38,7 +38,7 @@ from tocsin.stores.kept import Kept, Packed, Rows
 from tocsin.stores.rows import Row, checkpoint_of, checkpoint_row, dead_letter_row, execute_many, origin_of
 from tocsin.stores.series_rows import SeriesRows
 from tocsin.stores.sql import put_dead_letters
-from tocsin.stores.tables import checkpoints, origins, units
+from tocsin.stores.tables import checkpoints, expected_devices, origins, units
 
 CHECKPOINT = "UPDATE checkpoints SET position = ?, watermark = ?, newest = ?, first_time = ?, rules = ? WHERE unit = ?"
 IDLE = "INSERT OR REPLACE INTO idle_advances (unit, newest, watermark) VALUES (?, ?, ?)"
@@ -218,8 +218,8 @@ class Writer:
         """Who owns each unit now, or owned it last."""
         return self._desk.owners()
 
-    def take_over(self) -> tuple[Checkpoint | None, list[Alert]]:
-        """Own the unit from now on: its checkpoint, None if nothing was saved yet, and its open alerts.
+    def take_over(self) -> tuple[Checkpoint | None, list[Alert], set[str]]:
+        """Own the unit from now on: its checkpoint, None if nothing was saved yet, its open alerts, and who was expected.
 
         Call it once, before anything else.  Whoever owned it before can save no more.
         """
@@ -234,8 +234,11 @@ class Writer:
             row = connection.execute(select(checkpoints).where(checkpoints.c.unit == number)).one_or_none()
             if row is None:
                 execute_many(connection, insert(checkpoints), [(number, *checkpoint_row(Checkpoint()))])
+                _expect(connection, number, list(self._dictionary.expected))
+            own = expected_devices.c.unit == number
+            expected = set(connection.execute(select(expected_devices.c.device).where(own)).scalars())
         checkpoint = checkpoint_of(row) if row else Checkpoint()
-        return (None if checkpoint.position is None else checkpoint), held
+        return (None if checkpoint.position is None else checkpoint), held, expected
 
     def readings(self, since: int = LONG_AGO) -> Batch:
         """Accepted readings: of each series those from `since` on, and the newest before."""
@@ -246,6 +249,10 @@ class Writer:
     def save(self, step: Step) -> int:
         """Save one step; see `Desk.save`."""
         return self._desk.save([(self, step)])[0]
+
+    def save_together(self, steps: Sequence[Step]) -> None:
+        """Save several steps, all of them or none."""
+        self._desk.save([(self, step) for step in steps])
 
     def prepare(self, step: Step) -> Prepared:
         """All of a step's rows that can be made before the transaction."""
@@ -258,6 +265,8 @@ class Writer:
         execute, number = connection.connection.cursor(), self.claim.number
         step = prepared.step
         execute.execute(CHECKPOINT, (*prepared.checkpoint, number))
+        if step.expected is not None:
+            _expect(connection, number, step.expected)
         if step.idle:
             execute.execute(IDLE, (number, step.checkpoint.newest, step.checkpoint.watermark))
         if step.origins:
@@ -272,3 +281,9 @@ class Writer:
     def close(self) -> None:
         """Let go of the desk, where this is its only writer."""
         self._desk.close()
+
+
+def _expect(connection: Connection, unit: int, devices: Sequence[str]) -> None:
+    """Note who is expected in a unit."""
+    connection.execute(delete(expected_devices).where(expected_devices.c.unit == unit))
+    execute_many(connection, insert(expected_devices), [(unit, device) for device in devices])
