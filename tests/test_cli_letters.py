@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
 from pathlib import Path
 
 import pytest
 
-from commands import edit, tocsin
+from commands import edit, process, tocsin
+from services import free_port
 from tocsin.reading import Series
 from tocsin.runners.requeue import read_again
 from tocsin.stores import DeadLetter
@@ -79,6 +81,38 @@ def store_line(folder: Path, data: bytes) -> None:
 def test_dropped_it_is_gone_for_good() -> None:
     assert tocsin("dead-letters", "drop", "p.yaml", "1").exit_code == 0
     assert listed() == []
+
+
+def test_letters_are_sent_in_any_order(here: Path) -> None:
+    """The older one after the newer, over a file in which time never goes back."""
+    edit(here / "p.yaml", "rules:", "broker: journal\nrules:")
+    with (here / "readings.csv").open("a") as file:
+        file.write("2024-01-01T00:07:00Z,b,hot\n")
+    assert tocsin("run", "p.yaml").exit_code == 0
+    assert [letter["line"] for letter in listed()] == [5, 10]
+    with sqlite3.connect(here / "p.db") as connection:
+        connection.execute("UPDATE dead_letters SET data = CAST(replace(CAST(data AS TEXT), 'hot', '55') AS BLOB)")
+    for number in ("2", "1"):
+        found = tocsin("dead-letters", "requeue", "p.yaml", number)
+        assert (found.exit_code, found.stderr.count("1 dead letter requeued")) == (0, 1), found.stderr
+    assert listed() == []
+
+
+def test_letters_stay_where_a_requeue_is_stopped_before_the_broker_has_confirmed(here: Path) -> None:
+    """The broker is nowhere; Ctrl-C ends the waiting."""
+    edit(here / "p.yaml", "rules:", "broker: journal\nrules:")
+    assert tocsin("run", "p.yaml").exit_code == 0
+    store_line(here, b"2024-01-01T00:02:00Z,b,55")
+    edit(here / "p.yaml", "broker: journal", f"broker: amqp://127.0.0.1:{free_port()}")
+    waiting = process("dead-letters", "requeue", "p.yaml", "--all")
+    assert waiting.stderr is not None
+    while "trying again" not in (line := waiting.stderr.readline()):
+        assert line, "it ended by itself"
+    waiting.send_signal(signal.SIGINT)
+    _, told = waiting.communicate(timeout=60)
+    assert waiting.returncode == 130
+    assert "the dead letters stay" in told
+    assert len(listed()) == 1
 
 
 @pytest.mark.usefixtures("carried")

@@ -231,6 +231,26 @@ def test_good_readings_are_taken_and_bad_ones_named(
     assert [reject.reason for reject in again.rejects] == [kept.reason]
 
 
+@pytest.mark.parametrize(
+    ("path", "kind", "head", "line"),
+    [
+        ("/write", None, b"", b"bad\n"),
+        ("/api/v1/readings", "text/csv", b"device,metric,time,value\n", b"a,m,now,5\n"),
+        ("/api/v1/readings", "application/x-ndjson", b"", b'{"device":1}\n'),
+    ],
+)
+def test_a_post_with_nothing_but_bad_lines_stays_small(
+    running: Running, path: str, kind: str | None, head: bytes, line: bytes
+) -> None:
+    """A thousand are kept each by itself; the others are one, and nothing of them is left out."""
+    reply = running.post(head + line * 5_000, kind, path)
+    assert (reply.status, reply.body["taken"], reply.body["rejected"]) == (400, 0, 1_001)
+    kept = [reject.data for reject in running.spool.rejects]
+    assert kept[:1_000] == [(head + line).rstrip()] * 1_000
+    assert kept[1_000].count(line.rstrip()) == 4_000
+    assert len(kept[1_000]) < len(head) + 4_000 * len(line) + 1
+
+
 def test_at_most_a_hundred_bad_lines_are_named_and_all_are_counted(running: Running) -> None:
     reply = running.post(b"bad\n" * 1_000, path="/write")
     assert (reply.status, reply.body["taken"], reply.body["rejected"]) == (400, 0, 1_000)
@@ -245,6 +265,10 @@ def test_at_most_a_hundred_bad_lines_are_named_and_all_are_counted(running: Runn
         (b"\xff\xff\xff\xffrubbish", None, "not an Arrow stream"),
         (b"1,2,3\n", "text/csv", "there is no column 'time'. The post has: 1, 2, 3"),
         (b"device,metric,time,temp\n", "text/csv", "there is no column 'value'"),
+        (b"device,metric,time,value\ra,m,2024-01-01T00:00:00Z,5\r", "text/csv", "its first line is no header of a CSV"),
+        (b"device,metric,time,value," + b"x" * 200_000, "text/csv", "its first line is no header of a CSV"),
+        (b"device,metric,time,value," + b"x" * 9_000, "text/csv", "its header has 5 columns and 9,025 bytes: expected"),
+        (b",".join(b"l%d" % n for n in range(5_000)), "text/csv", "its header has 5000 columns"),
     ],
 )
 def test_what_is_no_readings_at_all_is_refused(running: Running, body: bytes, kind: str | None, reason: str) -> None:
@@ -252,6 +276,22 @@ def test_what_is_no_readings_at_all_is_refused(running: Running, body: bytes, ki
     assert reply.status == 400
     assert reason in reply.body["message"]
     assert running.spool.rows == []
+
+
+def test_a_body_that_nobody_thought_of_is_kept_and_others_go_on(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(*_: object) -> Any:
+        raise KeyError("a mistake of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ingest, "_decoded", mistaken)
+        reply = running.post(ONE)
+    assert (reply.status, reply.body["taken"], reply.body["rejected"]) == (400, 0, 1)
+    assert "a mistake in Tocsin itself, please report it: KeyError" in reply.body["message"]
+    assert [reject.data for reject in running.spool.rejects] == [ONE]
+    assert running.post(ONE).status == 204
+    assert running.server.fault is None
 
 
 def test_what_is_not_taken_is_counted_once() -> None:

@@ -110,6 +110,15 @@ class TestWhatIsKept:
         writer.close()
         assert ask(tmp_path, "SELECT value FROM flagged_readings") == [(1.5,)]
 
+    def test_a_conflict_that_comes_again_is_no_late_reading(self, store: SqlStore) -> None:
+        """A repeat of a late one is taken off their count; a conflict was never in it."""
+        series = Series()
+        writer = owner(store, series)
+        rows: list[Row] = [("a", 0, 1), ("a", 0, 2)]
+        assert writer.save(step_of(batch_of(rows, series), [Flag.ACCEPTED, Flag.CONFLICT])) == 0
+        assert writer.save(step_of(batch_of(rows[1:], series), [Flag.CONFLICT])) == 0
+        writer.close()
+
     def test_a_late_reading_that_equals_one_of_its_own_step_is_a_repeat(self, store: SqlStore) -> None:
         series = Series()
         writer = owner(store, series)

@@ -42,6 +42,10 @@ _OTHER_TAG = "name another in this server's address: `?device=TAG`"
 _MOST = 64
 MOST_COLUMNS = 100
 """Of a table; each but four is a label, and every reading has them all."""
+LONGEST_HEADER = 8 << 10
+"""Bytes of a table's header: each bad row is kept with it."""
+MOST_BAD = 1_000
+"""Bad lines, rows or elements of a post that are told and kept each by itself; the others are one."""
 SOURCE = "http"
 """Where a dead letter says it came from."""
 
@@ -88,12 +92,12 @@ class Ingest:
         if kind == CSV:
             return self._of_table(post.body)
         found = self._decoder.decode([Message(post.body, content_type=kind)])
-        return found.batch, [reject for _, reject in found.rejects]
+        return found.batch, _few([reject for _, reject in found.rejects])
 
     def _of_lines(self, post: Post) -> tuple[Batch, list[Reject]]:
         if post.precision not in self._lines:
             self._lines[post.precision] = Lines(self._series, self._device_tag, post.precision, _OTHER_TAG)
-        told = self._lines[post.precision].read(post.body, arrival=post.arrival)
+        told = self._lines[post.precision].read(post.body, arrival=post.arrival, most_bad=MOST_BAD)
         return told.batch, [Reject(line, {"line": number}, reason) for number, line, reason in told.bad]
 
     def _of_table(self, body: bytes) -> tuple[Batch, list[Reject]]:
@@ -106,8 +110,11 @@ class Ingest:
             return Batch.empty(self._series), [
                 Reject(body, {"line": 1}, f"its first line is no header of a CSV: {error}")
             ]
-        if len(names) > MOST_COLUMNS:
-            reason = f"{len(names)} columns: expected {MOST_COLUMNS} at most, device, metric, time, value and labels"
+        if len(names) > MOST_COLUMNS or len(head) > LONGEST_HEADER:
+            reason = (
+                f"its header has {len(names)} columns and {len(head):,} bytes: expected device, metric, time, value and labels, "
+                f"{MOST_COLUMNS} and {LONGEST_HEADER:,} at most"
+            )
             return Batch.empty(self._series), [Reject(body, {"line": 1}, reason)]
         labels = tuple(sorted({name for name in names if name and name not in _NEEDED}))
         form = _form_of_time(body, names)
@@ -121,9 +128,17 @@ class Ingest:
             step = table.decode(Record(body, place, place))
         except SetupError as error:
             return Batch.empty(self._series), [Reject(body, {"line": 1}, str(error))]
-        return step.batch, [
-            Reject(b"\n".join([head, bad.data]), {"line": bad.place["line"]}, bad.reason) for bad in step.rejects
-        ]
+        bad = [Reject(bad.data, {"line": bad.place["line"]}, bad.reason) for bad in step.rejects]
+        return step.batch, _few(bad, head + b"\n")
+
+
+def _few(bad: list[Reject], head: bytes = b"") -> list[Reject]:
+    """Rejects with the table's header before each, and the many together."""
+    each, left = bad[:MOST_BAD], bad[MOST_BAD:]
+    if left:
+        reason = f"{MOST_BAD:,} before this one are bad, and {len(left) - 1:,} after it: {left[0].reason}"
+        each.append(Reject(b"\n".join([reject.data for reject in left]), left[0].place, reason))
+    return [replace(reject, data=head + reject.data) for reject in each]
 
 
 def post_of(letter: bytes, place: Mapping[str, Any]) -> Post:

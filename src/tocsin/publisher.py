@@ -107,16 +107,16 @@ class Publisher:
                 f"consumer take everything, then give the pipeline another `name` in `broker:` and move {self.log.journal.path} away"
             )
 
-    def take(self, decoded: Sequence[Decoded]) -> int:
-        """Publish what was read; returns how many readings that were."""
+    def take(self, decoded: Sequence[Decoded], arrival: int | None = None) -> int:
+        """Publish what was read; returns how many readings that were.  `arrival` is when they came, None of a recording."""
         batch = Batch.join([part.batch for part in decoded])
-        newest, flags = self.watermark.newest, self.watermark.admit(batch)
+        newest, flags = self.watermark.newest, self.watermark.admit(batch, arrival)
         if self._in_order and Flag.LATE in flags:
             raise RunError(backwards(newest, batch, flags, decoded))
         self._note_first(batch, flags)
         self.position = decoded[-1].position
         rejects = [reject for part in decoded for reject in part.rejects]
-        messages = self._messages(batch, None, rejects, self.position.get("file"))
+        messages = self._messages(batch, arrival, rejects, self.position.get("file"))
         self._append([*messages, *_rejected(rejects, self._partitioner.partitions[0])])
         return len(batch)
 

@@ -56,8 +56,11 @@ class Lines:
         self._heads: dict[str, _Head] = {}
         self._codes: dict[tuple[str, str], int] = {}
 
-    def read(self, data: bytes, line: int = 1, arrival: int | None = None) -> Told:
-        """The readings of whole lines; one without a time is of `arrival`, or a reject if there is none."""
+    def read(self, data: bytes, line: int = 1, arrival: int | None = None, most_bad: int | None = None) -> Told:
+        """The readings of whole lines; one without a time is of `arrival`, or a reject if there is none.
+
+        After `most_bad` bad lines what is left is not read, and is one more of them.
+        """
         codes: list[int] = []
         times: list[int] = []
         values: list[float] = []
@@ -69,6 +72,12 @@ class Lines:
             try:
                 found, texts, time = self._line(raw, arrival)
             except ValueError as fault:
+                if len(bad) == most_bad:
+                    left = b"\n".join(data.split(b"\n")[number - line :])
+                    bad.append(
+                        (number, left, f"{most_bad:,} lines before this one are bad: it and all after it were not read")
+                    )
+                    break
                 bad.append((number, raw.rstrip(b"\r"), str(fault)))
                 continue
             passed_over += texts

@@ -51,6 +51,7 @@ class Publishing:
     """What a pipeline file says of its producer, made but not begun; all of it is used once.
 
     `name` is the producer's, by which its journal knows it; `in_order` says that a reading which comes late ends the run.
+    `arrival` is when what the source gives came, None of a recording.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Publishing:
     broker: Broker
     embedded: bool
     in_order: bool = False
+    arrival: int | None = None
 
 
 def journalled(parts: Publishing, journal: Journal | None = None, name: str | None = None) -> Publisher:
@@ -125,7 +127,7 @@ class Feeder:
                         self._publisher.finish()
                         return
                     if found:
-                        self._readings += self._publisher.take(found)
+                        self._readings += self._publisher.take(found, self._parts.arrival)
                     self._go_on(None if source.bounded or found else ahead.quiet())
                     while not self._tidy() and not self._stopped():
                         time.sleep(TIDY)

@@ -5,6 +5,7 @@ What still cannot be read stays where it is.  What lies behind the watermark by 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -109,8 +110,11 @@ def requeue_through(letters: Sequence[DeadLetter], parts: Publishing, stopped: C
     if not found:
         return Requeued([], 0, None)
     journal = parts.journal if parts.embedded else parts.journal.with_suffix(".requeue")
+    # What was measured somewhere comes once more now: what lies ahead of that is from the future.
+    arrival = time.time_ns() if any("arrival" in letter.place for letter in letters) else None
     own = replace(
-        parts, name=f"{parts.name}-requeue", source=_Given(found), listen=None, foreign=None, journal=journal, in_order=False
+        parts, name=f"{parts.name}-requeue", source=_Given(found), listen=None, foreign=None, journal=journal, in_order=False,
+        arrival=arrival,
     )  # fmt: skip
     published = publish(own, stopped)
     if published.waiting or published.readings < sum(len(decoded.batch) for decoded in found):
