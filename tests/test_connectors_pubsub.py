@@ -243,14 +243,14 @@ def test_a_cut_connection_is_not_connected_and_everything_arrives_after_it(
     confirm(sink, 30)
     found = take(source, 30)
     source.ack(found[:10])
+    nothing(source, 0.1)  # a poll that gives nothing has seen what came of acknowledgements
     relay.cut()
     sink.send(sent[30:])
     with pytest.raises(NotConnected):
         sink.confirmed(5)
+    source.ack(found)
     with pytest.raises(NotConnected):
-        source.ack(found)
-    with pytest.raises(NotConnected):
-        source.poll(1000, 5)
+        nothing(source, 5)
     for part in (source, sink):
         part.close()
         with pytest.raises(NotConnected):
@@ -383,6 +383,56 @@ def test_without_the_library_the_command_is_said(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "google.cloud", None)
     with pytest.raises(SetupError, match=r"pip install -e '\.\[pubsub\]'"):
         open_sink(broker("cook")).open()
+
+
+def test_with_ordering_each_key_is_in_order_and_all_are_confirmed(name: str) -> None:
+    there = broker(name, "?ordering=true")
+    source = reading_from(there)
+    sent = [message._replace(key=f"d{message.seq % 7}") for message in messages(0, 70)]
+    publish(there, sent)
+    found: list[Message] = []
+    while len(found) < 70:
+        found += source.poll(1000, 0.5).messages
+        source.ack(found)
+    for key in {message.key for message in sent}:
+        assert [each.seq for each in found if each.key == key] == [each.seq for each in sent if each.key == key]
+    source.close()
+
+
+def test_more_than_goes_into_a_request_is_published_in_several(name: str) -> None:
+    there = broker(name)
+    source = reading_from(there)
+    sent = [*messages(0, 2500), *[Message(b"x" * 700_000, producer="p", seq=seq) for seq in range(2500, 2503)]]
+    publish(there, sent)
+    assert numbered(take(source, len(sent))) == list(range(2503))
+    source.close()
+
+
+def test_a_message_that_the_service_does_not_take_is_said(name: str) -> None:
+    sink = publishing_to(broker(name))
+    with pytest.raises(SetupError, match="10,000,001 bytes, of which the service takes 10,000,000: put fewer readings"):
+        sink.send([Message(b"x" * 10_000_001)])
+    sink.close()
+
+
+def test_an_acknowledgement_that_failed_is_said_by_a_poll(
+    server: PubSub, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = Relay(server.port)
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", relay.address)
+    source = reading_from(broker(name))
+    publish(broker(name), messages(0, 10))
+    found = take(source, 10)
+    source.pause()
+    server.send(signal.SIGSTOP)
+    try:
+        source.ack(found)
+        relay.cut()
+        with pytest.raises(NotConnected, match="acknowledging"):
+            source.poll(1000, 0)
+    finally:
+        server.send(signal.SIGCONT)
+    source.close()
 
 
 def test_what_is_pulled_may_be_larger_than_four_megabytes(name: str) -> None:
