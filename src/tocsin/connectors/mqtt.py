@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from tocsin.connectors import Broker, Polled
-from tocsin.connectors._mqtt_link import FAILED, Link, until
+from tocsin.connectors._mqtt_link import FAILED, MOST, Link, until
 from tocsin.errors import NotConnected, RetryLater, SetupError
 from tocsin.message import STAMP, Message, message_of, stamp_of
 
@@ -163,13 +163,13 @@ class Sink:
         self._waiting: deque[Message] = deque()
         self._under_way: deque[int] = deque()
         self._taken: set[int] = set()
-        self._confirmed = 0
+        self._mid = self._confirmed = 0
 
     def open(self) -> None:
         """Connect."""
         self.close()
         link = self._link = Link(self._broker.address, f"tocsin-{self._broker.name}-{secrets.token_hex(4)}")
-        link.client.on_publish = self._on_publish
+        link.client.taken = self._on_taken
         link.open()
 
     def send(self, messages: Sequence[Message]) -> None:
@@ -209,10 +209,17 @@ class Sink:
     def _publish(self) -> None:
         link = self._opened()
         most = min(link.inflight, UNDER_WAY)
-        while self._waiting and len(self._under_way) < most:
-            message = self._waiting.popleft()
-            info = link.client.publish(self._topic, message.body, qos=1, properties=_properties(message, link.v5))
-            self._under_way.append(info.mid)
+        count = min(len(self._waiting), most - len(self._under_way))
+        if count > 0:
+            link.client.write([self._packet(self._waiting.popleft(), link.v5) for _ in range(count)])
+
+    def _packet(self, message: Message, v5: bool) -> bytes:
+        from tocsin.connectors._mqtt_client import packed, publication
+
+        self._mid = self._mid % MOST + 1
+        self._under_way.append(self._mid)
+        beside = packed(message.content_type, stamp_of(message)) if v5 else b""
+        return publication(self._topic, self._mid, beside, message.body)
 
     def _count(self) -> None:
         """Take away what was acknowledged, as far as there is no gap."""
@@ -220,17 +227,18 @@ class Sink:
             self._taken.remove(self._under_way.popleft())
             self._confirmed += 1
 
-    def _on_publish(self, _client: Any, _data: Any, mid: int, code: ReasonCode, _properties: Any) -> None:
-        if code.value == NOBODY:
+    def _on_taken(self, mid: int, code: int) -> None:
+        if code == NOBODY:
             told = f"{self._broker.address}: nobody has subscribed to {self._topic!r} yet, and the server keeps nothing for nobody"
             self._opened().fail(RetryLater(f"{told}: start `tocsin watch`, once is enough"))
             return
-        if code.value >= FAILED:
-            self._opened().refuse(code, f"refused a message to {self._topic!r}")
+        if code >= FAILED:
+            self._opened().refuse(_reason(code), f"refused a message to {self._topic!r}")
         self._taken.add(mid)
 
 
-def _properties(message: Message, v5: bool) -> Any:
-    from tocsin.connectors._mqtt_client import packed
+def _reason(code: int) -> ReasonCode:
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.reasoncodes import ReasonCode
 
-    return packed(message.content_type, stamp_of(message)) if v5 else None
+    return ReasonCode(PacketTypes.PUBACK, identifier=code)
