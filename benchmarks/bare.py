@@ -246,7 +246,7 @@ class Mqtt:
 
 
 class PubSub:
-    """google-cloud-pubsub: its own batches, and requests one after the other."""
+    """google-cloud-pubsub: its own batches to publish; to consume, pulls and acknowledgements of a thousand by turns."""
 
     def __init__(self, broker: Broker) -> None:
         project = f"projects/{broker.address.host}"
