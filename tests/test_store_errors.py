@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -182,6 +183,22 @@ def test_an_empty_database_to_look_at(tmp_path: Path) -> None:
     (tmp_path / "readings.db").touch()
     with pytest.raises(SetupError, match=r"the database is empty"):
         open_store(f"sqlite:///{tmp_path}/readings.db", "test", create=False)
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_a_file_that_goes_away_while_it_is_used_is_noticed_before_anything_is_acknowledged(
+    tmp_path: Path, how: str
+) -> None:
+    """SQLite itself would go on writing into a file that nobody finds any more."""
+    series = Series()
+    writer = owner(store_in(tmp_path), series)
+    writer.save(step_of(batch_of([("a", 0, 1)], series)))
+    (tmp_path / "readings.db").rename(tmp_path / "away.db")
+    if how == "replaced":
+        shutil.copy(tmp_path / "away.db", tmp_path / "readings.db")
+    with pytest.raises(SetupError, match="its file was deleted, moved or replaced while it was in use"):
+        writer.save(step_of(batch_of([("a", 1, 2)], series)))
+    writer.close()
 
 
 @pytest.mark.usefixtures("store")

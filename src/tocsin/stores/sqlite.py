@@ -79,6 +79,15 @@ def connect(url: str, *, create: bool) -> sqlalchemy.Engine:
     return engine
 
 
+def file_of(url: str) -> tuple[int, int] | None:
+    """Which file a URL names now, whatever it is called; None if there is none."""
+    try:
+        found = _path(url).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def immediate(engine: sqlalchemy.Engine) -> sqlalchemy.Engine:
     """The same database for writing: its transactions take the lock as they begin, so they never fail half way for want of it."""
     return engine.execution_options(immediate=True)

@@ -68,6 +68,7 @@ class Desk:
         self._renewed = 0.0
         with sqlite.explained(url, SetupError):
             self._connection, self._looking = sqlite.immediate(engine).connect(), engine.connect()
+        self._file = sqlite.file_of(url)
 
     def writer(self, dictionary: Series, unit: str = "", *, politely: bool = False) -> Writer:
         """The part that saves one unit's steps, over that unit's dictionary of series.
@@ -109,7 +110,9 @@ class Desk:
         ready = [(writer, writer.prepare(step)) for writer, step in steps]
         with self.transaction(StoreError) as connection:
             self._hold(connection, {writer.claim.number: writer for writer, _ in steps}.values(), saving=True)
-            return [writer.write(connection, prepared) for writer, prepared in ready]
+            repeats = [writer.write(connection, prepared) for writer, prepared in ready]
+        self._see_that_it_is_there()
+        return repeats
 
     def renew(self) -> None:
         """Tell now and then that what is owned still is: not every unit has something to save."""
@@ -161,6 +164,14 @@ class Desk:
         """A transaction that only looks, whoever holds the lock."""
         with sqlite.explained(self.url, SetupError), self._looking.begin():
             yield self._looking
+
+    def _see_that_it_is_there(self) -> None:
+        """SetupError if the file is no longer what the URL names: SQLite goes on in one that nobody will find again."""
+        if sqlite.file_of(self.url) != self._file:
+            raise SetupError(
+                f"store '{self.url}': its file was deleted, moved or replaced while it was in use. What came since was not acknowledged. "
+                "Put the file back (with its -wal and -shm, if it was moved) and run again; or run again with a new one, which begins empty"
+            )
 
     def _locked(self) -> RootTransaction:
         while True:
