@@ -45,6 +45,7 @@ from tocsin.connectors import Broker, open_sink, open_source
 from tocsin.connectors.journal import Journal
 from tocsin.message import ARROW, JSON, Message
 from tocsin.reading import Batch, Series
+from tocsin.runners.garbage import collect_seldom
 from tocsin.runners.watch import Watcher
 from tocsin.stats import Stats
 from tocsin.stores import open_store
@@ -280,6 +281,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0)
     options = parser.parse_args()
+    collect_seldom()
     print(f"{'':<29} {'published':>11} {'bare':>10} {'rules':>10} {'':>5} {'store':>10}")
     for name in options.brokers.split(","):
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:

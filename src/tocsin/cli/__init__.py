@@ -16,6 +16,7 @@ import typer
 from tocsin import __version__
 from tocsin.cli import before, letters, look, play, run, top
 from tocsin.cli.status import Commands
+from tocsin.runners.garbage import collect_seldom
 
 __all__ = ["app", "main"]
 
@@ -72,6 +73,7 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", newline="\n")
     signal.signal(signal.SIGTERM, _terminated)
+    collect_seldom()
     app(prog_name="tocsin")
 
 
