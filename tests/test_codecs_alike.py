@@ -42,6 +42,11 @@ def test_spaces_other_fields_and_their_order_do_not_matter_as_long_as_they_stay(
     assert found(text) == {"ts": ["noon", ""], "d": [17, -3], "v": [1.0, 2.0]}
 
 
+def test_whole_numbers_of_nanoseconds_are_exact() -> None:
+    text = '{"ts":1234567890123456789,"d":"a","v":1}\n{"ts":-9223372036854775807,"d":"a","v":1}\n'
+    assert found(text) == {"ts": [1234567890123456789, -9223372036854775807], "d": ["a"] * 2, "v": [1.0] * 2}
+
+
 def test_a_number_of_many_digits_is_the_nearest_there_is() -> None:
     written = [
         "0.1",
@@ -79,7 +84,8 @@ def test_a_number_of_many_digits_is_the_nearest_there_is() -> None:
         '{"ts":2,"d":"b","v":',
         '{"ts":2,"d":"b',
         '{"ts":2.5,"d":"b","v":3}',
-        '{"ts":1234567890123456789,"d":"b","v":3}',
+        '{"ts":9223372036854775808,"d":"b","v":3}',
+        '{"ts":12345678901234567890,"d":"b","v":3}',
         "",
         "null",
     ],

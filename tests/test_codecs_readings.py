@@ -234,6 +234,32 @@ def test_messages_are_read_together_as_one_by_one(bodies: list[str]) -> None:
     assert faults(together) == [(place, *fault[1:]) for place, found in enumerate(apart) for fault in faults(found)]
 
 
+ALIKE = [one(value=1).decode(), one(value=2.5, device="b").decode()]
+OTHERS = [
+    one(value=3, time=T).decode(),
+    one(value=4, labels={"x": "y"}).decode(),
+    one(value="x").decode(),
+    "",
+    "{}",
+    "\n",
+]
+ENDS = st.sampled_from(["", "\n", " ", "\r\n"])
+LINES = st.lists(st.sampled_from(ALIKE), min_size=1, max_size=3).map("\n".join)
+POLLS = st.lists(st.tuples(LINES, ENDS).map("".join), max_size=6)
+
+
+@given(bodies=POLLS, other=st.sampled_from(["", *OTHERS]), at=st.integers(0, 6))
+@settings(max_examples=200, deadline=None)
+def test_messages_written_alike_but_for_one_are_read_as_one_by_one(bodies: list[str], other: str, at: int) -> None:
+    """However their objects are shared out among them: as many lines as messages need not be a line each."""
+    bodies.insert(at, other)
+    with patch.object(from_json, "_SMALL", 0):
+        together = decode(*[Message(body.encode(), content_type=JSON) for body in bodies])
+    apart = [decode(Message(body.encode(), content_type=JSON)) for body in bodies]
+    assert rows_of(together) == [(place, *row[1:]) for place, found in enumerate(apart) for row in rows_of(found)]
+    assert faults(together) == [(place, *fault[1:]) for place, found in enumerate(apart) for fault in faults(found)]
+
+
 def plainly(text: str) -> list[tuple[str, str, dict[str, str], float, float]] | None:
     """What a body holds, by the standard library alone; None if anything about it is wrong."""
     if not text.strip():

@@ -27,8 +27,8 @@ _LINE = re.compile(rb"[ \t]*\{" + _FIELD + rb"(?:," + _FIELD + rb")*\}[ \t\r]*")
 _FIELDS = re.compile(_FIELD)
 _EXACT = 15
 """A number of so many digits is exact in 53 bits, and so is one division by a power of ten."""
-_MOST = 18
-"""So many digits fit into 64 bits whatever they are."""
+_MOST = 19
+"""So many digits fit into 64 bits, unless the sign shows that they did not."""
 _POWERS = np.array([10.0**power for power in range(_EXACT + 1)])
 
 
@@ -173,7 +173,7 @@ def _past_number(text, i, decimal):  # type: ignore[no-untyped-def]
     begin = i + 1 if negative else i
     i, number = _past_digits(text, begin, 0)
     digits, fraction = i - begin, 0
-    if digits == 0 or (digits > 1 and text[begin] == ZERO) or (not decimal and digits > _MOST):
+    if digits == 0 or (digits > 1 and text[begin] == ZERO) or (not decimal and (digits > _MOST or number < 0)):
         return NOT_ALIKE, number, 0, 0
     if decimal and i < len(text) and text[i] == POINT:
         begin = i + 1

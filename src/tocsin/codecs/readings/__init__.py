@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from operator import attrgetter
 
+import numpy as np
+
 from tocsin.codecs._lines import BOM
 from tocsin.codecs.readings.found import Found, whole
 from tocsin.codecs.readings.from_arrow import Tables
@@ -27,7 +29,7 @@ from tocsin.reading import Series
 
 __all__ = ["Decoder", "Found", "to_arrow", "to_json"]
 
-_BODY, _TOLD = attrgetter("body"), attrgetter("content_type", "version")
+_BODY, _CONTENT_TYPE, _VERSION = attrgetter("body"), attrgetter("content_type"), attrgetter("version")
 _ARROW_BEGINS = b"\xff\xff\xff\xff"
 _KNOWN = {JSON: JSON, JSON_LINES: JSON, ARROW: ARROW}
 """How a content type is read: whether JSON is one object, an array or lines is seen from the text itself."""
@@ -48,25 +50,29 @@ class Decoder:
         """The readings of messages, in the order of the messages and within each, and what could not be read."""
         alike = _alike(messages)
         if alike:
-            return self._read[alike](list(enumerate(map(_BODY, messages))))
-        bodies: dict[str, list[tuple[int, bytes]]] = {form: [] for form in self._read}
+            return self._read[alike](np.arange(len(messages)), list(map(_BODY, messages)))
+        places: dict[str, list[int]] = {form: [] for form in self._read}
         faults = []
         for place, message in enumerate(messages):
             form = _form(message.content_type, message.version) or _guess(message.body)
-            if form in bodies:
-                bodies[form].append((place, message.body))
+            if form in places:
+                places[form].append(place)
             else:
                 faults.append((place, whole(message.body, form)))
-        found = [self._read[form](some) for form, some in bodies.items() if some]
+        found = [
+            self._read[form](np.array(some), [messages[place].body for place in some])
+            for form, some in places.items()
+            if some
+        ]
         return Found.join(self._series, [*found, Found.nothing(self._series, faults)])
 
 
 def _alike(messages: Sequence[Message]) -> str:
     """How all of these are read, if that can be told of all at once, as mostly it can; else ''."""
-    told = set(map(_TOLD, messages))
-    if len(told) != 1:
+    content_types, versions = set(map(_CONTENT_TYPE, messages)), set(map(_VERSION, messages))
+    if not len(content_types) == len(versions) == 1:
         return ""
-    form = _form(*told.pop())
+    form = _form(content_types.pop(), versions.pop())
     if not form:
         firsts = {body[:1] for body in map(_BODY, messages)}
         return JSON if firsts <= {b"{", b"["} else ""

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.codecs._times import Mask
-from tocsin.codecs.readings.found import Body, Fault, Found, whole
+from tocsin.codecs.readings.found import Body, Fault, Found, Places, whole
 from tocsin.codecs.readings.times import from_integers, outside, why
 from tocsin.codecs.readings.whose import Whose
 from tocsin.instant import format_time
@@ -35,11 +35,11 @@ class Tables:
         self._whose = whose
         self._labels: dict[str, Labels] = {"": ()}
 
-    def read(self, bodies: Sequence[Body]) -> Found:
+    def read(self, places: Places, bodies: Sequence[bytes]) -> Found:
         """The readings of these messages, and what else they hold."""
         alike: dict[Any, list[tuple[Body, Any]]] = {}
         broken = []
-        for place, body in bodies:
+        for place, body in zip(places.tolist(), bodies, strict=True):
             try:
                 table = pa.ipc.open_stream(body).read_all()
                 table.validate(full=True)

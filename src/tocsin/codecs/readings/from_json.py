@@ -1,6 +1,7 @@
-"""Messages of JSON to readings: all of a poll's at once by Arrow; object by object a few, and where that fails.
+"""Messages of JSON to readings: all of a poll's at once; object by object a few, and where that fails.
 
-Arrow wants one object after the other.  A line feed cannot stand inside a JSON text's strings, so the objects
+At once they are read by a loop of our own if all are written alike (`_alike.py`), and else by Arrow.  Both want one
+object after the other.  A line feed cannot stand inside a JSON text's strings, so the objects
 of an array are set apart by putting one for the comma in `},{`: inside a string it is refused, and inside an inner
 array too.  If then every line feed stands in `}` `{`, and there are as many objects as lines, each line is one
 whole object, and each message begins with a new one.
@@ -10,7 +11,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -19,14 +21,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as arrow_json
 
+from tocsin.codecs._alike import columns_alike
 from tocsin.codecs._lines import not_text
 from tocsin.codecs.readings.closely import MOST_LABELS, Closely
-from tocsin.codecs.readings.found import Body, Found
+from tocsin.codecs.readings.found import Found, Places
 from tocsin.codecs.readings.times import from_integers, from_text
 from tocsin.codecs.readings.whose import Whose
 from tocsin.reading import Batch, Labels, Series, labels_of
 
+_COLUMNS = "device", "metric", "time", "value"
+_TEXTS = frozenset(_COLUMNS[:3])
 _TEXT_TIME = re.compile(rb'"time"\s*:\s*"')
+_KINDS = [[pa.string(), pa.string(), time, pa.float64()] for time in (pa.string(), pa.int64())]
 _PARTS = 8
 _SMALL = 8 << 10
 """So few bytes, some 80 readings, are read sooner object by object: Arrow takes half a millisecond to begin."""
@@ -42,28 +48,35 @@ class Texts:
         self._whose = whose
         self._closely = Closely(series)
 
-    def read(self, bodies: Sequence[Body]) -> Found:
+    def read(self, places: Places, bodies: Sequence[bytes]) -> Found:
         """The readings of these messages, read at once if there are many and all are good, else in ever smaller groups."""
-        size = sum(len(body) for _, body in bodies)
-        found = self._at_once(bodies) if size > _SMALL else None
+        size = sum(map(len, bodies))
+        found = self._at_once(places, bodies) if size > _SMALL else None
         if found is not None:
             return found
         if size <= _SMALL or len(bodies) == 1:
-            return self._closely.read(bodies)
-        return Found.join(self._series, [self.read(part) for part in _parts(bodies)])
+            return self._closely.read(list(zip(places.tolist(), bodies, strict=True)))
+        return Found.join(self._series, [self.read(*part) for part in _parts(places, bodies)])
 
-    def _at_once(self, bodies: Sequence[Body]) -> Found | None:
+    def _at_once(self, places: Places, bodies: Sequence[bytes]) -> Found | None:
         """The readings, if there is nothing to reject; else None."""
-        lines, counts = _lined_up([body for _, body in bodies])
-        rows = int(counts.sum())
+        lines, counts = b"\n".join(bodies), np.ones(len(bodies), np.int64)
+        columns = _alike(lines, len(bodies))
+        if columns is None:
+            lines, counts = _lined_up(lines, bodies)
+            rows = int(counts.sum())
+            columns = _alike(lines, rows) or self._columns(lines, rows)
+        batch = None if columns is None else self._batch(columns)
+        return None if batch is None else Found(batch, np.repeat(places, counts), [])
+
+    def _columns(self, lines: bytes, rows: int) -> dict[str, pa.Array] | None:
+        """The objects as columns, as Arrow reads them; None if there is anything else."""
         if not lines.startswith(b"{") or lines.count(b"}\n{") != rows - 1 or not_text(lines):
             return None
         table = self._table(lines, rows)
         if table is None or table.num_rows != rows:
             return None
-        batch = self._batch({name: _one(table.column(name)) for name in table.column_names})
-        places = np.array([place for place, _ in bodies], np.int64)
-        return None if batch is None else Found(batch, np.repeat(places, counts), [])
+        return {name: _one(table.column(name)) for name in table.column_names}
 
     def _table(self, lines: bytes, rows: int) -> Any:
         """The objects as columns; None if any is not as the first one lets expect."""
@@ -113,13 +126,26 @@ class Texts:
         return self._whose.codes({**names, **columns}, read)
 
 
-def _parts(bodies: Sequence[Body]) -> list[Sequence[Body]]:
+def _alike(lines: bytes, rows: int) -> dict[str, pa.Array] | None:
+    """The columns of so many objects if all are written like the first one, a line each; else, or if there are labels, None."""
+    if not lines.startswith(b"{") or b'"labels"' in lines or lines.count(b"\n") != rows - 1 or not_text(lines):
+        return None
+    columns = columns_alike(lines, _COLUMNS, _TEXTS)
+    if columns is None or len(columns["value"]) != rows:
+        return None
+    return columns if [columns[name].type for name in _COLUMNS] in _KINDS else None
+
+
+def _parts(places: Places, bodies: Sequence[bytes]) -> Iterator[tuple[Places, Sequence[bytes]]]:
     """Those that write times as texts and as integers apart, if there are both; else some parts of them."""
-    texts = [body for body in bodies if _TEXT_TIME.search(body[1])]
-    if 0 < len(texts) < len(bodies):
-        return [texts, [body for body in bodies if not _TEXT_TIME.search(body[1])]]
+    texts = [_TEXT_TIME.search(body) is not None for body in bodies]
+    if any(texts) and not all(texts):
+        for which in (np.array(texts), ~np.array(texts)):
+            yield places[which], list(compress(bodies, which.tolist()))
+        return
     size = -(-len(bodies) // _PARTS)
-    return [bodies[low : low + size] for low in range(0, len(bodies), size)]
+    for low in range(0, len(bodies), size):
+        yield places[low : low + size], bodies[low : low + size]
 
 
 def _has_blank(names: pa.Array) -> bool:
@@ -127,9 +153,11 @@ def _has_blank(names: pa.Array) -> bool:
     return bool(pc.any(pc.equal(pc.utf8_trim_whitespace(names), "")).as_py())
 
 
-def _lined_up(bodies: list[bytes]) -> tuple[bytes, npt.NDArray[np.int64]]:
-    """All objects with a line feed between them, and how many each message has, if these are what they should be."""
-    lines = b"\n".join(bodies)
+def _lined_up(lines: bytes, bodies: Sequence[bytes]) -> tuple[bytes, npt.NDArray[np.int64]]:
+    """All objects with a line feed between them, and how many each message has, if these are what they should be.
+
+    `lines` is what they are if each message is one.
+    """
     if lines.startswith(b"{") and lines.count(b"\n") == lines.count(b"}\n{") == len(bodies) - 1:
         return lines, np.ones(len(bodies), np.int64)
     apart = [_apart(body) for body in bodies]
