@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tocsin.runners.garbage import MORE, collect_seldom
+from tocsin.runners.watch import POLL
 
 
 class Circle:
@@ -29,8 +30,8 @@ def seldom() -> Iterator[None]:
 
 def test_the_messages_of_a_poll_are_not_looked_at_in_vain() -> None:
     looks = gc.get_stats()[0]["collections"]
-    poll = [[number] for number in range(5_000)]
-    assert len(poll) == 5_000
+    poll = [[number] for number in range(POLL)]
+    assert len(poll) == POLL
     assert gc.get_stats()[0]["collections"] == looks
 
 

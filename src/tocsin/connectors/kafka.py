@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from threading import Thread
 from typing import Any, TypeAlias
 
@@ -261,13 +262,19 @@ def _leave(consumer: Consumer) -> None:
 
 def _told(headers: Iterable[tuple[str, bytes | None]]) -> tuple[str, str]:
     """A message's content type and stamp, '' where it has none; of several of one name the last counts."""
-    content_type = stamp = b""
+    content_type: bytes | None = None
+    stamp: bytes | None = None
     for name, value in headers:
         if name == STAMP:
-            stamp = value or b""
+            stamp = value
         elif name == CONTENT_TYPE:
-            content_type = value or b""
-    return content_type.decode("utf-8", "replace"), stamp.decode("utf-8", "replace")
+            content_type = value
+    return _text(content_type), stamp.decode("utf-8", "replace") if stamp else ""
+
+
+@lru_cache(maxsize=64)
+def _text(content_type: bytes | None) -> str:
+    return content_type.decode("utf-8", "replace") if content_type else ""
 
 
 def _headers(message: Message) -> list[tuple[str, str | bytes | None]]:

@@ -15,7 +15,7 @@ import gc
 MORE = 50_000, 5, 5
 """So many more objects before it looks among the newest, and so many looks there before one among older ones.
 
-Two whole polls are fewer objects, and so many small ones take some ten megabytes.
+A whole poll is fewer objects, and so many small ones take some ten megabytes.
 """
 
 
