@@ -18,7 +18,7 @@ from threading import Semaphore
 from typing import Any, Protocol
 
 from tocsin.connectors import Broker
-from tocsin.connectors.journal import INSERT
+from tocsin.connectors._journal_tables import INSERT
 
 WINDOW, SOME, POLL = 2_000, 500, 5_000
 
