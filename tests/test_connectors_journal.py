@@ -158,6 +158,16 @@ class TestSource:
         with pytest.raises(SetupError, match=f"from {position + 1} on are wanted, and it has 4 to 5"):
             reader.begin("0", position)
 
+    def test_a_removal_that_may_not_wait_leaves_a_journal_in_which_another_writes_alone(self, journal: Journal) -> None:
+        journal.producer("file").append(messages(5), {})
+        with closing(sqlite3.connect(journal.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert not journal.remove_if_free(3)
+            assert len(journal.read(0, 10)) == 5
+            other.execute("ROLLBACK")
+        assert journal.remove_if_free(3)
+        assert bodies(journal.read(0, 10)) == [b"x3", b"x4"]
+
     def test_numbers_go_on_where_they_were_when_all_has_been_let_go(self, journal: Journal) -> None:
         producer = journal.producer("file")
         producer.append(messages(3), {})

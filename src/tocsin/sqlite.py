@@ -43,9 +43,14 @@ def use_wal(connection: sqlite3.Connection) -> None:
             connection.execute("PRAGMA journal_mode = WAL")
             return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if not is_busy(error) or time.monotonic() > deadline:
                 raise
             time.sleep(STEP)
+
+
+def is_busy(error: BaseException | None) -> bool:
+    """Whether SQLite says that another holds the lock."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def explain(what: str, error: BaseException, kind: type[TocsinError], other: str = "") -> TocsinError | None:

@@ -21,7 +21,7 @@ from tocsin.connectors._journal_tables import FORMAT, SELECT, about
 from tocsin.errors import SetupError, StoreError, TocsinError
 from tocsin.instant import LONG_AGO
 from tocsin.message import Message
-from tocsin.sqlite import PATIENCE, explained, use_wal
+from tocsin.sqlite import PATIENCE, explained, is_busy, use_wal
 
 LARGE = 4 << 20
 """Bytes after which a read takes no further message, so that memory does not follow the backlog."""
@@ -183,6 +183,19 @@ class Journal:
                     "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE id <= ? AND at < ? ORDER BY id LIMIT ?)",
                     (upto, 2**63 - 1 if before is None else before, PAGE),
                 ).rowcount
+
+    def remove_if_free(self, upto: int) -> bool:
+        """Let go of messages up to a position, unless another is writing just now; returns whether all are gone."""
+        self._connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            self.remove(upto)
+        except StoreError as error:
+            if not is_busy(error.__cause__):
+                raise
+            return False
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
+        return True
 
     def consumed(self, name: str, upto: int) -> None:
         """A hint: no consumer of the group of this name will ask for messages up to this position again."""
