@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,13 +55,21 @@ def died(store: SqlStore, times: int, suspect: str = "", *, busy: bool = True) -
         desk.close(in_order=False)
 
 
-def poison(store: SqlStore) -> Poison:
+def kill(_: Message) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail(_: Message) -> None:
+    raise ValueError("this is no death")
+
+
+def poison(store: SqlStore, take: Callable[[Message], None] = kill) -> Poison:
     """What the next owner does, which ends without giving back either."""
     desk = store.desk()
     writer = desk.writer(Series())
     writer.take_over()
     desk.take([writer])
-    return Poison(desk, writer, rereadable=False)
+    return Poison(desk, writer, take, rereadable=False)
 
 
 @pytest.fixture
@@ -105,6 +115,13 @@ def test_a_message_at_which_three_died_is_poison_and_no_other(store: SqlStore) -
     assert [found.kind for found in poison(store).one_by_one([message(1)])] == [Kind.READINGS]
     found = list(poison(store).one_by_one([message(0), message(1), message(2)]))
     assert [each.kind for each in found] == [Kind.READINGS, Kind.POISON, Kind.READINGS]
+
+
+@pytest.mark.parametrize("take", [fail, lambda _: None])
+def test_a_message_at_which_a_child_does_not_die_is_none(store: SqlStore, take: Callable[[Message], None]) -> None:
+    """Three were killed at it from outside, as where each start takes longer than somebody has patience."""
+    died(store, 3, "0/p/1")
+    assert [found.kind for found in poison(store, take).one_by_one([message(1)])] == [Kind.READINGS]
 
 
 def test_whatever_is_saved_ends_a_row_of_deaths(store: SqlStore) -> None:

@@ -60,7 +60,7 @@ class Owned:
         decode = Decoder(engine.series).decode
         self._consumer = Consumer(decider, self.origins, decode, parts.broker.identity, rereadable=is_log)
         self._idleness = Idleness(self.origins, parts.idle_after)
-        self.poison = Poison(desk, self.writer, rereadable=is_log)
+        self.poison = Poison(desk, self.writer, lambda message: self._consumer.take([message], now), rereadable=is_log)
         self._heard = self._asked = now
         self.has_taken = False
 
