@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -18,6 +19,8 @@ import pytest
 from commands import edit, process, tocsin
 from faults import ask
 from services import free_port
+from tocsin.config import load
+from tocsin.runners.publish import publish
 
 PIPELINE = """\
 pipeline: p
@@ -209,6 +212,27 @@ def test_lines_that_were_refused_are_dead_letters_and_can_be_sent_once_more(
         ("2024-01-01T00:00:00Z", {"device": "a"}, "firing")
     ]
     assert ask(Path("p.db"), "SELECT flag, value FROM flagged_readings") == [("future", 99.0)]
+
+
+def test_a_producer_whose_source_is_quiet_goes_on_saying_that_it_is_there(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Consumers give up whoever is silent for two minutes, and what it posts after that is late."""
+    edit(Path("p.yaml"), "idle_after: 300ms", "idle_after: 1h")
+    monkeypatch.setattr("tocsin.runners.publish.ALIVE", 1.0)
+    ended = threading.Event()
+    parts = load("p.yaml").publishing()
+    thread = threading.Thread(target=publish, args=(parts, ended.is_set))
+    thread.start()
+    try:
+        wait_for(lambda: answers(port))
+        assert post(port, ("2024-01-01T00:00:00Z", 81)) == 204
+        count = "SELECT count(*) FROM messages WHERE kind = 'watermark'"
+        wait_for(lambda: ask(Path("p.journal"), count)[0][0] > 4)  # type: ignore[operator]
+    finally:
+        ended.set()
+        thread.join()
+    assert ask(Path("p.journal"), "SELECT count(*) FROM messages WHERE kind = 'readings'") == [(1,)]
 
 
 def test_there_is_nothing_to_replay_but_what_was_admitted(port: int) -> None:

@@ -137,6 +137,22 @@ def test_how_far_it_has_come_is_told_only_when_that_has_changed(path: Path) -> N
     assert told == [None, 1_700_000_001 * SECOND, 1_800_000_000 * SECOND]
 
 
+def test_it_says_again_where_it_is_so_that_nobody_takes_it_for_dead(path: Path) -> None:
+    """But not before it has had anything: nobody is to wait for a source that is empty."""
+    series = Series()
+    made = publisher(path, series, ("0", "1"))
+    made.tell(again=True)
+    assert [message.seq for message in sent(path)] == [0, 0]
+    made.take([step(series, 1)])
+    made.tell()
+    made.tell(again=True)
+    told = [(message.partition, message.watermark) for message in sent(path) if message.kind == Kind.WATERMARK]
+    assert told[-4:] == [(partition, 1_700_000_001 * SECOND) for partition in ("0", "1")] * 2
+    made.finish()
+    made.tell(again=True)
+    assert sent(path)[-1].kind == Kind.END
+
+
 def test_a_bounded_file_that_goes_backwards_is_refused(path: Path) -> None:
     series = Series()
     with pytest.raises(RunError, match="time goes backwards"):

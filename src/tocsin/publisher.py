@@ -151,11 +151,16 @@ class Publisher:
         messages = list(self._messages(batch, arrival, bad))
         self._append([*messages, *_rejected(bad, self._partitioner.partitions[0])], keys=keys)
 
-    def tell(self, to: int | None = None) -> None:
-        """Tell every partition how far this producer has come; with `to`, the wall clock has moved it there."""
+    def tell(self, to: int | None = None, *, again: bool = False) -> None:
+        """Tell every partition how far this producer has come; with `to`, the wall clock has moved it there.
+
+        `again` says it though it is no news, so that nobody takes a producer for dead whose source is quiet; one that has had nothing
+        yet is not to be waited for.
+        """
         if to is not None:
             self.watermark.advance(to)
-        if self.watermark.value > self._told or not self.log.numbers:
+        is_news = self.watermark.value > self._told or not self.log.numbers
+        if is_news or (again and self.watermark.value != LONG_AGO and not self.ended):
             self._tell(Kind.WATERMARK)
 
     def finish(self) -> None:

@@ -46,6 +46,8 @@ _UNTOLD = (_READINGS, Kind.WATERMARK.value, Kind.END.value)
 """Kinds with nothing in them that could not be read; what another pipeline says of its watermark is its own affair."""
 BEAT = 1.0
 """Seconds between two words of a producer on how far it has come, and between two looks for room in the journal."""
+ALIVE = 30.0
+"""Seconds after which each says so again though nothing has changed: consumers wait two minutes for a word."""
 SILENT = 1_000
 """After so many messages without a single reading the mapping is doubted."""
 
@@ -68,7 +70,7 @@ class Feed:
         self._events = Events(parts.pipeline, "producer", source=str(self._broker))
         self._report = ProducerReport(self._events, self._journal.waiting)
         self._reconnecting = Reconnecting(str(self._broker), self._events, stopped)
-        self._beat = self._turned = time.monotonic()
+        self._beat = self._alive = self._turned = time.monotonic()
         self._arrived = 0
         self._is_paused = False
         self._unread = 0
@@ -216,15 +218,16 @@ class Feed:
             self._make_room(now)
         # What a source has to say that is made to wait is in the broker still.
         moves = [] if self._is_paused else self._moves(now, is_beat)
+        again = is_beat and now - self._alive >= ALIVE
         if is_beat:
-            self._beat = now
+            self._beat, self._alive = now, now if again else self._alive
             moves += [(stream, None) for stream in self._active()]
             reached = [stream.publisher.watermark.value for stream in self._active()]
             self._report.look(self.readings, min(reached, default=LONG_AGO))
         if moves:
             with self._journal.together():
                 for stream, to in moves:
-                    stream.publisher.tell(to)
+                    stream.publisher.tell(to, again=again)
 
     def _moves(self, now: float, is_beat: bool) -> list[tuple[Stream, int | None]]:
         """Where quiet partitions are by now: with the slowest of the others, or, if all are quiet, with the clock."""

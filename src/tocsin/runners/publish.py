@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 BEAT = 1.0
 """Seconds between two words of a producer on how far it has come."""
+ALIVE = 30.0
+"""Seconds after which it says so again though nothing has changed: consumers wait two minutes for a word."""
 STEP = 0.05
 """Seconds between two looks at the clock while readings are posted."""
 TIDY = 1.0
@@ -94,7 +96,7 @@ class Feeder:
         self._publisher = journalled(parts)
         self._journal: Journal = self._publisher.log.journal
         self._idleness = Idleness(parts.watermark, parts.idle_after)
-        self._beat = self._tidied = time.monotonic()
+        self._beat = self._alive = self._tidied = time.monotonic()
         self._readings = 0
         self._ingest: Ingest | None = None
         self._has_room = True
@@ -166,9 +168,10 @@ class Feeder:
         """Move the clock where nothing has come for `quiet` seconds, and tell how far this producer is."""
         for to in self._idleness.due(quiet) if quiet is not None else ():
             self._publisher.tell(to)
-        if time.monotonic() - self._beat >= BEAT:
-            self._beat = time.monotonic()
-            self._publisher.tell()
+        if (now := time.monotonic()) - self._beat >= BEAT:
+            again = now - self._alive >= ALIVE
+            self._beat, self._alive = now, now if again else self._alive
+            self._publisher.tell(again=again)
         rejected = self._ingest.rejected if self._ingest else 0
         self._report.look(self._readings, self._parts.watermark.value, rejected)
 
