@@ -135,6 +135,10 @@ class Source:
 
     def close(self) -> None:
         """Give back what is held and disconnect."""
+        # First nobody asks any more: what is given back would come as an answer, and then only after its deadline.
+        for pulling in [each for each in self._pulling if not each.done()]:
+            self._pulling.remove(pulling)
+            pulling.cancel()
         self.end("0")
         if self._client is not None:
             with contextlib.suppress(Exception):

@@ -50,13 +50,16 @@ def read_again(
     series: Series,
     mapping: MessageSettings | None = None,
     listen: HttpSettings | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> tuple[list[int], list[Decoded]]:
-    """(numbers of the letters that can be read now, what they hold)."""
+    """(numbers of the letters that can be read now, what they hold); of some only, if it is stopped."""
     messages = Decoder(series)
     foreign = MessageDecoder(mapping, series) if mapping else None
     posts = Ingest(series, lambda _: None, listen.device_tag) if listen else None
     numbers, found = [], []
     for letter in letters:
+        if stopped():
+            break
         if "broker" in letter.place or not {"source", "line"} & letter.place.keys():
             # It came out of a broker, or was on its way into one, in our own form.
             held = messages.decode([Message(letter.data)])
@@ -104,11 +107,11 @@ def requeue_directly(letters: Sequence[DeadLetter], parts: Parts, store: SqlStor
 def requeue_through(letters: Sequence[DeadLetter], parts: Publishing, stopped: Callable[[], bool]) -> Requeued:
     """To the broker, as a producer of their own."""
     mapping = parts.foreign[1] if parts.foreign else None
-    numbers, found = read_again(letters, parts.source, parts.series, mapping, parts.listen)  # type: ignore[arg-type]
+    numbers, found = read_again(letters, parts.source, parts.series, mapping, parts.listen, stopped)  # type: ignore[arg-type]
     if parts.source is not None:
         parts.source.close()
-    if not found:
-        return Requeued([], 0, None)
+    if stopped() or not found:
+        return Requeued([], 0, None, stopped=stopped())
     journal = parts.journal if parts.embedded else parts.journal.with_suffix(".requeue")
     # What was measured somewhere comes once more now: what lies ahead of that is from the future.
     arrival = time.time_ns() if any("arrival" in letter.place for letter in letters) else None
