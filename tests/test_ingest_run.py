@@ -235,6 +235,20 @@ def test_a_producer_whose_source_is_quiet_goes_on_saying_that_it_is_there(
     assert ask(Path("p.journal"), "SELECT count(*) FROM messages WHERE kind = 'readings'") == [(1,)]
 
 
+def test_what_waits_in_the_journal_is_not_left_behind_for_another_broker(port: int) -> None:
+    """It was answered for: a consumer has to take it before the pipeline goes another way."""
+    publishing = process("publish", "p.yaml")
+    wait_for(lambda: answers(port))
+    assert post(port, ("2024-01-01T00:00:00Z", 81)) == 204
+    publishing.send_signal(signal.SIGTERM)
+    publishing.communicate(timeout=60)
+    edit(Path("p.yaml"), "lateness: 0s", f"broker: amqp://127.0.0.1:{free_port()}\nlateness: 0s")
+    found = tocsin("publish", "p.yaml")
+    assert found.exit_code == 78
+    assert "p.journal holds messages that a consumer has not taken" in found.stderr
+    assert "Put the old `broker:` back until they are taken" in found.stderr
+
+
 def test_there_is_nothing_to_replay_but_what_was_admitted(port: int) -> None:
     found = tocsin("replay", "p.yaml", "--no-store")
     assert found.exit_code == 78

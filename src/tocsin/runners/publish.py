@@ -22,7 +22,7 @@ from tocsin.codecs.readings import to_arrow, to_json
 from tocsin.connectors import Broker
 from tocsin.connectors.http import HttpSettings, Server
 from tocsin.connectors.journal import Journal, Retention
-from tocsin.errors import EndOfInput, RetryLater
+from tocsin.errors import EndOfInput, RetryLater, SetupError
 from tocsin.ingest import Ingest, Posted
 from tocsin.message import ARROW, JSON
 from tocsin.partition import Partitioner
@@ -206,6 +206,19 @@ class Published:
     waiting: int = 0
 
 
+def _refuse_left_behind(parts: Publishing) -> None:
+    """SetupError if messages of before `broker:` was changed still wait: from now on nobody would take or send them."""
+    pattern, lack = ("*.spool", "the old broker") if parts.embedded else (".journal", "a consumer")
+    for path in sorted(parts.journal.parent.glob(f"{parts.pipeline}{pattern}")):
+        with closing(Journal(path, create=False)) as left:
+            waiting = left.waiting()
+        if waiting:
+            raise SetupError(
+                f"{path} holds messages that {lack} has not taken ({waiting:,}), and with the `broker:` of now never would. Put the old "
+                "`broker:` back until they are taken, or move that file away"
+            )
+
+
 def _feeder(parts: Publishing, stopped: Callable[[], bool]) -> Callable[[], Published]:
     """What brings readings into the journal, ready to run."""
     if parts.foreign is None:
@@ -216,6 +229,7 @@ def _feeder(parts: Publishing, stopped: Callable[[], bool]) -> Callable[[], Publ
 
 def publish(parts: Publishing, stopped: Callable[[], bool]) -> Published:
     """Both loops, until the source ends and everything is confirmed, or it is told to stop."""
+    _refuse_left_behind(parts)
     failed: list[BaseException] = []
     feeder, fed = _feeder(parts, lambda: stopped() or bool(failed)), threading.Event()
     if parts.embedded:
