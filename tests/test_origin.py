@@ -99,6 +99,14 @@ class TestNumbers:
         assert found.expire(now=131, patience=30)
         assert found.value == 100
 
+    def test_where_all_fall_silent_at_once_the_foremost_still_counts(self) -> None:
+        """As if they had gone one after the other: one told 100, the other 50, and nobody tells more."""
+        found = origins("0")
+        admit(found, found.take([message(0), message(0, "q")], 0), [100], [50])
+        assert found.value == 50
+        assert found.expire(now=31, patience=30)
+        assert found.value == 100
+
     def test_a_time_in_which_nobody_could_be_heard_does_not_count(self) -> None:
         """Of 129 seconds 100 do not, for the gap as for the producer that is silent."""
         found = origins("0", "1")

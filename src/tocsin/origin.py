@@ -226,14 +226,22 @@ class Origins:
     def expire(self, now: float, patience: float) -> bool:
         """Origins of which nothing was heard for so long no longer hold the watermark back; True if it moved."""
         before = self.value
-        for place, heard in enumerate(self._heard):
-            if self._standing[place] == Standing.LIVE and self._names[place][1] != NOBODY and now - heard > patience:
+        silent = [
+            place for place, heard in enumerate(self._heard) if now - heard > patience and self._is_awaited(place)
+        ]
+        # The foremost last, as if one had gone after the other: where all are silent, what it has told still counts.
+        silent.sort(key=self._mark.__getitem__)
+        for some in (silent[:-1], silent[-1:]):
+            for place in some:
                 self._standing[place] = Standing.EXPIRED
                 self._changed.add(place)
                 partition, producer = self._names[place]
                 self._news.append(("producer expired", partition, "" if producer == UNHEARD else producer, 0))
-        self._lower()
+            self._lower()
         return self.value > before
+
+    def _is_awaited(self, place: int) -> bool:
+        return self._standing[place] == Standing.LIVE and self._names[place][1] != NOBODY
 
     def news(self) -> Iterator[tuple[str, str, str, int]]:
         """What was given up since the last call: ("gap given up" or "producer expired", partition, producer, messages lost)."""
