@@ -136,6 +136,65 @@ def test_a_key_may_have_a_dot_itself() -> None:
     assert [value for *_, value in readings] == [7.0]
 
 
+@pytest.mark.parametrize("at", [0, 10, 50])
+def test_whether_a_name_with_a_dot_is_a_key_or_a_path_is_each_objects_own_affair(at: int) -> None:
+    bodies = [thing(number) for number in range(100)]
+    bodies[at] = json.dumps({"id": "d", "ts": START + at, "a.t": at / 2})
+    readings, faults = read(json_of(Column("id")), [Message(body.encode()) for body in bodies])
+    assert (readings, faults) == (expected(range(100)), [])
+
+
+def test_the_key_counts_before_the_path_unless_it_is_null() -> None:
+    bodies: list[dict[str, object]] = [{"a.t": 1, "a": {"t": 2}}, {"a.t": None, "a": {"t": 3}}, {"a.t": 4, "a": 5}]
+    messages = [Message(json.dumps({"id": "d", "ts": START, **body}).encode()) for body in bodies]
+    readings, faults = read(json_of(Column("id")), messages)
+    assert ([value for *_, value in readings], faults) == ([1.0, 3.0, 4.0], [])
+
+
+def test_a_message_that_holds_nothing_of_the_mapping_is_not_lost() -> None:
+    """One whose value is null says that there is none; one in which it is not at all may be misread."""
+    bodies = [*(thing(number) for number in range(50)), f'{{"id": "d", "ts": {START}, "a": {{"t": null}}}}']
+    odd = f'{{"id": "d", "ts": {START}, "a": {{"temp": 7}}}}'
+    readings, faults = read(json_of(Column("id")), [Message(body.encode()) for body in [*bodies, odd]])
+    assert readings == expected(range(50))
+    assert faults == [(51, odd.encode(), "none of a.t is in it; it has: id, ts, a.temp")]
+
+
+def test_each_row_has_the_key_of_its_own_message_however_lines_end() -> None:
+    """A carriage return alone ends a line too, and a blank line is none: together they leave the sum as it was."""
+    cells = (Cell("v", Beside("$key"), Constant("m")),)
+    form = CsvSettings(TimeSettings(("ts",), "unix_s"), cells, header=("ts", "v"))
+    bodies = [f"{START},{number}" for number in range(40)]
+    bodies[3], bodies[20], bodies[30] = f"{START},3\r{START},3.5", "\n", f"{START},30\r\n{START},30.5\r\n"
+    messages = [Message(body.encode(), key=f"k{place}") for place, body in enumerate(bodies)]
+    readings, faults = read(MessageSettings(form, "amqp"), messages)
+    values = sorted({*range(40), 3.5, 30.5} - {20})
+    assert [(device, value) for device, *_, value in readings] == [(f"k{int(value)}", value) for value in values]
+    assert faults == []
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_message_full_of_bad_lines_makes_a_thousand_rejects_and_one(count: int) -> None:
+    form = CsvSettings(TimeSettings(("ts",), "unix_s"), (Cell("v", Column("id"), Constant("m")),))
+    bad = [f"{START},d,x{number}" for number in range(2_500)]
+    body = "\n".join(["ts,id,v", *bad, f"{START},d,1"])
+    readings, faults = read(MessageSettings(form, "amqp"), [Message(body.encode())] * count)
+    assert [value for *_, value in readings] == [1.0] * count
+    assert [place for place, *_ in faults] == [place for place in range(count) for _ in range(1_001)]
+    assert faults[999][1:] == (f"ts,id,v\n{bad[999]}".encode(), "v: 'x999' is not a number")
+    assert faults[1_000][1] == "\n".join(["ts,id,v", *bad[1_000:]]).encode()
+    assert faults[1_000][2] == "1,000 before this one are bad, and 1,499 after it: v: 'x1000' is not a number"
+
+
+def test_a_reason_that_quotes_very_much_is_cut() -> None:
+    body = json.dumps({"id": "d", "ts": START, "a": {"t": "x" * 1_500_000}}).encode()
+    _, ((_, data, reason),) = read(json_of(Column("id")), [Message(body)])
+    assert data == body
+    assert len(reason) < 2_100
+    assert reason.startswith("a.t: 'xxx")
+    assert reason.endswith("xxx' is not a number")
+
+
 def test_lines_of_values_whose_names_the_file_gives() -> None:
     cells = (Cell("value", Beside("$topic"), Constant("bpm")),)
     settings = MessageSettings(CsvSettings(TimeSettings(("time",), "unix_s"), cells, ",", ("time", "value")), "amqp")
@@ -205,7 +264,19 @@ def test_packed_texts_and_whole_numbers() -> None:
     messages = [Message(pack(b"ab", START * 1000, -5)), Message(pack(b"\xff\xfe", START * 1000, 1))]
     readings, faults = read(MessageSettings(form, "amqp"), messages)
     assert readings == [("ab", "m", {}, START * SECOND, -5.0)]
-    assert [(place, reason) for place, _, reason in faults] == [(1, "the device is blank (column 'id')")]
+    (fault,) = faults
+    assert fault == (1, messages[1].body, "id: byte 0xff is not UTF-8 (it may be Latin-1): save or send it as UTF-8")
+
+
+def test_a_packed_label_that_is_no_text_is_a_reject_and_what_nobody_looks_at_is_not() -> None:
+    layout = (("id", "text 1"), ("site", "text 2"), ("note", "text 1"), ("v", "int16"))
+    cells = (Cell("v", Column("id"), Constant("m"), (("site", Column("site")),)),)
+    form = BinarySettings(TimeSettings(("$arrival",), "unix_ns", beside=True), cells, layout)
+    records = [(b"a", "ü".encode(), b"n", 1), (b"a", b"\xfcb", b"n", 2), (b"a", b"s", b"\xfc", 3)]
+    body = b"".join(struct.pack("<1s2s1sh", *record) for record in records)
+    readings, faults = read(MessageSettings(form, "amqp"), [Message(body)])
+    assert [(labels, value) for _, _, labels, _, value in readings] == [({"site": "ü"}, 1.0), ({"site": "s"}, 3.0)]
+    assert [(data, reason.partition(":")[0]) for _, data, reason in faults] == [(body[6:12], "site")]
 
 
 def test_numbers_alone_in_topics_with_words() -> None:

@@ -102,6 +102,11 @@ def test_a_time_outside_1700_to_2199_is_told_as_such(text: str) -> None:
         ("nan", "unix_s", UNREADABLE),
         ("1e999999999", "unix_s", UNREADABLE),
         ("noon", "unix_ms", UNREADABLE),
+        ("9" * 400, "unix_s", OUTSIDE),
+        ("9" * 400, "unix_ns", OUTSIDE),
+        ("1704067200." + "0" * 400, "unix_s", "2024-01-01T00:00:00Z"),
+        ("1704067200." + "1" * 49, "unix_s", "2024-01-01T00:00:00.111111111Z"),
+        ("-1." + "0" * 170, "unix_s", "1969-12-31T23:59:59Z"),
     ],
 )
 def test_unix_times_are_exact_to_the_nanosecond(text: str, form: str, expected: str | int) -> None:

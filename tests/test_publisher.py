@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -243,3 +244,21 @@ def test_no_message_is_larger_than_brokers_take_it(path: Path) -> None:
     assert [(len(reject.data), reject.place["line"]) for reject in small] == [(100_000, line) for line in range(20)]
     assert large.data == b"y" * 262_144
     assert large.reason == "no (its first 262,144 of 3,000,000 bytes are kept)"
+
+
+@pytest.mark.parametrize("beside", [0, 1])
+def test_what_has_too_long_a_name_or_place_goes_to_the_dead_letters_and_the_rest_goes_on(
+    path: Path, beside: int
+) -> None:
+    """Whether others are read in the same step or not."""
+    series = Series()
+    made = publisher(path, series)
+    made.take([step(series, 1, device="d" * 70_000), *[step(series, 2, device="e" * 60_000)] * beside])
+    made.take([step(series, rejects=[Reject(b"bad", {"key": "k" * 1_500_000, "line": 4}, "r" * 1_500_000)])])
+    messages = sent(path)
+    assert max(len(message.body) + len(message.key) for message in messages) < 600_000
+    assert [value for values in values_of(path) for value in values] == [2.0] * beside
+    first, second = [one for message in messages if message.kind == Kind.REJECTS for one in rejects_of(message.body)]
+    assert first.reason == "its names and labels have more than 65,536 bytes, too many for a broker"
+    assert json.loads(first.data)[0]["value"] == 1
+    assert (second.data, second.place["line"]) == (b"bad", 4)

@@ -21,7 +21,7 @@ from tocsin.connectors.http import Bad, Post, Taken
 from tocsin.errors import SetupError
 from tocsin.message import CONTENT_TYPE, CSV, LINE_PROTOCOL, Message
 from tocsin.reading import Batch, Series
-from tocsin.record import Record, Reject
+from tocsin.record import MOST_BAD, Record, Reject, few
 
 
 class Posted(NamedTuple):
@@ -44,8 +44,6 @@ MOST_COLUMNS = 100
 """Of a table; each but four is a label, and every reading has them all."""
 LONGEST_HEADER = 8 << 10
 """Bytes of a table's header: each bad row is kept with it."""
-MOST_BAD = 1_000
-"""Bad lines, rows or elements of a post that are told and kept each by itself; the others are one."""
 SOURCE = "http"
 """Where a dead letter says it came from."""
 
@@ -92,7 +90,7 @@ class Ingest:
         if kind == CSV:
             return self._of_table(post.body)
         found = self._decoder.decode([Message(post.body, content_type=kind)])
-        return found.batch, _few([reject for _, reject in found.rejects])
+        return found.batch, few([reject for _, reject in found.rejects])
 
     def _of_lines(self, post: Post) -> tuple[Batch, list[Reject]]:
         if post.precision not in self._lines:
@@ -129,16 +127,7 @@ class Ingest:
         except SetupError as error:
             return Batch.empty(self._series), [Reject(body, {"line": 1}, str(error))]
         bad = [Reject(bad.data, {"line": bad.place["line"]}, bad.reason) for bad in step.rejects]
-        return step.batch, _few(bad, head + b"\n")
-
-
-def _few(bad: list[Reject], head: bytes = b"") -> list[Reject]:
-    """Rejects with the table's header before each, and the many together."""
-    each, left = bad[:MOST_BAD], bad[MOST_BAD:]
-    if left:
-        reason = f"{MOST_BAD:,} before this one are bad, and {len(left) - 1:,} after it: {left[0].reason}"
-        each.append(Reject(b"\n".join([reject.data for reject in left]), left[0].place, reason))
-    return [replace(reject, data=head + reject.data) for reject in each]
+        return step.batch, few(bad, head=head + b"\n")
 
 
 def post_of(letter: bytes, place: Mapping[str, Any]) -> Post:

@@ -16,6 +16,10 @@ from tocsin.reading import Series
 
 SEPARATOR = "\x1f"
 """Between the values of a key of several labels."""
+NO_QUEUE, TOO_LONG = -1, -2
+"""In place of a partition's: a template names none of them; no broker would take its messages."""
+LONGEST_NAMES = 64 << 10
+"""Bytes of a series' device, metric and labels: they travel with each message, and in its key once more."""
 
 
 def murmur2(data: bytes) -> int:
@@ -54,7 +58,7 @@ class Partitioner:
         return self._queue is not None
 
     def places(self) -> npt.NDArray[np.int32]:
-        """Of each series: the place of its partition in `partitions`; −1 where a template names another."""
+        """Of each series: the place of its partition in `partitions`; NO_QUEUE, TOO_LONG where it has none."""
         known, count = len(self._places), len(self._series)
         if known < count:
             new = [self._one(code) for code in range(known, count)]
@@ -70,8 +74,10 @@ class Partitioner:
         device, metric, labels = self._series.describe(code)
         own = {**dict(labels), "device": device, "metric": metric}
         key = SEPARATOR.join(own.get(label, "") for label in self._by)
+        if sum(len(name.encode()) + len(value.encode()) for name, value in own.items()) > LONGEST_NAMES:
+            return key, TOO_LONG
         if self._queue is not None:
-            return key, self._place.get(self._queue.format_map(own), -1)
+            return key, self._place.get(self._queue.format_map(own), NO_QUEUE)
         return key, (murmur2(key.encode()) & 0x7FFFFFFF) % len(self.partitions)
 
 

@@ -19,9 +19,10 @@ import numpy as np
 from tocsin.errors import RunError, SetupError
 from tocsin.instant import LONG_AGO, NEVER
 from tocsin.message import JSON, Kind, Message
+from tocsin.partition import LONGEST_NAMES, NO_QUEUE, TOO_LONG
 from tocsin.pipeline import backwards
 from tocsin.reading import Batch, Flag, Flags
-from tocsin.record import Reject
+from tocsin.record import Reject, cut
 
 if TYPE_CHECKING:
     from tocsin.ingest import Posted
@@ -35,6 +36,13 @@ LARGEST = 512 << 10
 """Bytes in one message at most, where it can be parted: Kafka takes a megabyte unless it is told otherwise."""
 LETTER = 256 << 10
 """Bytes that are kept of something that could not be read."""
+LONGEST_WORD = 16 << 10
+"""Characters of a word of its place, such as a key."""
+
+_WHY_NOT = {
+    NO_QUEUE: "no queue of `broker:` is for this device",
+    TOO_LONG: f"its names and labels have more than {LONGEST_NAMES:,} bytes, too many for a broker",
+}
 
 Encode = Callable[[Batch], bytes]
 
@@ -200,7 +208,7 @@ class Publisher:
         parts = [(first, batch)] if bool((places == first).all()) else _split(batch, places)
         for place, part in parts:
             if place < 0:
-                rejects.extend(self._without_queue(part, file))
+                rejects.extend(self._not_to_be_sent(part, file, _WHY_NOT[place]))
                 continue
             for low in range(0, len(part), READINGS):
                 for some, body in self._encoded(part.take(slice(low, low + READINGS))):
@@ -218,12 +226,10 @@ class Publisher:
         for part in (slice(0, half), slice(half, None)):
             yield from self._encoded(batch.take(part))
 
-    def _without_queue(self, batch: Batch, file: str | None) -> Iterator[Reject]:
+    def _not_to_be_sent(self, batch: Batch, file: str | None, why: str) -> Iterator[Reject]:
         for code in np.unique(batch.code).tolist():
             place = {"device": batch.series.describe(code)[0], **({"file": file} if file else {})}
-            yield Reject(
-                self._encode(batch.take(batch.code == code)), place, "no queue of `broker:` is for this device"
-            )
+            yield Reject(self._encode(batch.take(batch.code == code)), place, why)
 
     def _append(self, messages: Sequence[Message], keys: Sequence[str] = ()) -> None:
         state = {
@@ -278,7 +284,8 @@ def _written(reject: Reject) -> str:
     if len(data) > LETTER:
         reason = f"{reason} (its first {LETTER:,} of {len(data):,} bytes are kept)"
     text = base64.b64encode(data[:LETTER]).decode()
-    return json.dumps({"data": text, "place": reject.place, "reason": reason})
+    place = {name: cut(said, LONGEST_WORD) if isinstance(said, str) else said for name, said in reject.place.items()}
+    return json.dumps({"data": text, "place": place, "reason": reason})
 
 
 def _split(batch: Batch, places: np.ndarray) -> Iterator[tuple[int, Batch]]:

@@ -14,14 +14,18 @@ made it reads it, except for these keys, which every position of a file has:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tocsin.reading import Batch
 
 Position = dict[str, Any]
+
+LONGEST_REASON = 2_000
+MOST_BAD = 1_000
+"""Bad lines, rows, objects or records of one body that are told and kept each by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +39,33 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A line that could not be read, or not all of it: its bytes, its place (`file`, `line`) and why."""
+    """A line that could not be read, or not all of it: its bytes, its place (`file`, `line`) and why.
+
+    A reason that quotes very much is cut in its middle.
+    """
 
     data: bytes
     place: Position
     reason: str
+
+    def __post_init__(self) -> None:
+        if len(self.reason) > LONGEST_REASON:
+            object.__setattr__(self, "reason", cut(self.reason, LONGEST_REASON))
+
+
+def cut(text: str, most: int) -> str:
+    """A text that is too long without its middle."""
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]} … {len(text) - 2 * half:,} characters … {text[-half:]}"
+
+
+def few(bad: Sequence[Reject], between: bytes = b"\n", head: bytes = b"") -> list[Reject]:
+    """The rejects of one body: the first of them each by itself, all others as one; `head` goes before each."""
+    each, left = list(bad[:MOST_BAD]), bad[MOST_BAD:]
+    if left:
+        reason = f"{MOST_BAD:,} before this one are bad, and {len(left) - 1:,} after it: {left[0].reason}"
+        each.append(Reject(between.join([reject.data for reject in left]), left[0].place, reason))
+    return [replace(reject, data=head + reject.data) for reject in each] if head else each
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ def not_text(data: bytes) -> str:
     try:
         data.decode()
     except UnicodeDecodeError as fault:
-        return f"byte {data[fault.start]:#04x} is not UTF-8: save the file as UTF-8 (it may be Latin-1)"
+        return f"byte {data[fault.start]:#04x} is not UTF-8 (it may be Latin-1): save or send it as UTF-8"
     return ""
 
 

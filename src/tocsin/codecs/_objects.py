@@ -4,6 +4,9 @@ Lines that are all written alike are taken apart by a loop of our own (`_alike.p
 block at once, if it is told what to expect: whether a device's id is written as
 text or as a number is seen from the first objects of the block.  Pieces of it in which that does not
 hold for every line, or that have anything amiss, are read object by object; both ways give the same.
+
+A column with dots in its name is the key that is written so, where an object has it, else the path into inner
+objects: each object by itself, for programs of both kinds may write into one topic.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -29,6 +33,8 @@ from tocsin.record import Record, Reject
 _SAMPLE = 50
 _ENOUGH = 10
 """So many lines without one object among them are not the format at all."""
+_FEW = 20
+"""So many columns of an object are named to a reader."""
 
 
 class Written(str):
@@ -38,10 +44,11 @@ class Written(str):
 
 
 class Objects:
-    """The objects of one source."""
+    """The objects of one source; with `all_hold`, one in which no value of the mapping stands is a reject."""
 
-    def __init__(self, time: TimeSettings, cells: tuple[Cell, ...], series: Series) -> None:
-        self._time, self._settings = time, cells
+    def __init__(self, time: TimeSettings, cells: tuple[Cell, ...], series: Series, *, all_hold: bool = False) -> None:
+        self._time, self._settings, self._all_hold = time, cells, all_hold
+        self._values = list(dict.fromkeys(cell.value for cell in cells))
         self._wanted = columns_of(time, cells)
         self._text = frozenset(names_in(time, cells))
         self._steps = {path: path.split(".") for path in self._wanted}
@@ -57,18 +64,7 @@ class Objects:
                 f"{file}: none of the first {len(tried)} lines is a JSON object: expected one as in {_EXAMPLE}"
             )
         if there:
-            self._learn(there)
             self._check(there, file)
-
-    def look(self, lines: Iterable[bytes]) -> bool:
-        """Look in some objects whether a dotted name is a path or a key; nothing is amiss if there are none."""
-        there = [thing for raw in lines if isinstance(thing := self._load(raw), dict)]
-        if there:
-            self._learn(there)
-        return bool(there)
-
-    def _learn(self, there: list[dict[str, Any]]) -> None:
-        self._steps = {path: [path] if any(path in one for one in there) else path.split(".") for path in self._wanted}
 
     def read(self, data: bytes, line: int, record: Record) -> Read:
         """The readings of lines with an object each, and a reject for every line that is at fault."""
@@ -81,7 +77,7 @@ class Objects:
             return Batch.empty(self._series)
         if not_text(data):
             return None
-        alike = self._alike(data)
+        alike = columns_alike(data, self._wanted, self._text)
         if alike is not None:
             rows = len(alike[self._wanted[0]])
             if not self._fits(rows):
@@ -95,32 +91,40 @@ class Objects:
             table = self._table(data)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
             return None
-        if table is None or table.num_rows != lines:
+        if table.num_rows != lines:
             return None
-        batch, faults = self.cells.readings(lambda path: _pick(table, self._steps[path]), lines)
+        columns = {path: _pick(table, path, steps) for path, steps in self._steps.items()}
+        if any(column is None for column in columns.values()):
+            return None
+        if self._all_hold and _is_any_empty([columns[path] for path in self._values]):
+            return None
+        batch, faults = self.cells.readings(columns.__getitem__, lines)
         return None if faults else batch
 
     def _fits(self, rows: int) -> bool:
         return self.cells.alongside is None or self.cells.alongside.fits(rows)
-
-    def _alike(self, data: bytes) -> dict[str, pa.Array] | None:
-        """The columns, if every line is written as the first one and no path leads into an inner object."""
-        if any(len(steps) > 1 for steps in self._steps.values()):
-            return None
-        return columns_alike(data, self._wanted, self._text)
 
     def _one_by_one(self, record: Record, data: bytes, line: int) -> Read:
         rejects: list[Reject] = []
         good: list[tuple[int, bytes, dict[str, Any]]] = []
         for number, raw in enumerate(data.splitlines(), line):
             thing = self._load(raw)
-            if isinstance(thing, dict):
+            if isinstance(thing, dict) and (wrong := self._holds_none(thing)):
+                rejects.append(reject(raw, record, number, wrong))
+            elif isinstance(thing, dict):
                 good.append((number, raw, thing))
             elif raw.strip():
                 rejects.append(reject(raw, record, number, thing))
         batch, faults = self.cells.readings(self._columns([thing for _, _, thing in good]), len(good))
         rejects += [reject(good[place][1], record, good[place][0], reason) for place, reason in faults]
         return batch, sorted(rejects, key=lambda one: int(one.place["line"]))
+
+    def _holds_none(self, thing: dict[str, Any]) -> str:
+        """Why an object has nothing to say, if it should; `null` says that there is no value."""
+        if not self._all_hold or any(self._is_in(value, thing) for value in self._values):
+            return ""
+        there = list(islice(_paths(thing), _FEW))
+        return f"none of {', '.join(self._values)} is in it; it has: {', '.join(there) or 'nothing'}"
 
     def _load(self, raw: bytes) -> dict[str, Any] | str:
         """The object that stands here, or why there is none."""
@@ -142,37 +146,31 @@ class Objects:
     def _columns(self, things: list[dict[str, Any]]) -> Columns:
         def column(path: str) -> pa.Array:
             steps, as_name = self._steps[path], path in self._text
-            return pa.array([_text(_walk(thing, steps), as_name) for thing in things], pa.string())
+            return pa.array([_text(_found(thing, path, steps), as_name) for thing in things], pa.string())
 
         return column
 
     def _table(self, data: bytes) -> Any:
-        schema = self._schema(data)
-        if schema is None:
-            return None
         return arrow_json.read_json(
             pa.py_buffer(data),
             read_options=arrow_json.ReadOptions(use_threads=False, block_size=len(data) + 1),
-            parse_options=arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+            parse_options=arrow_json.ParseOptions(
+                explicit_schema=self._schema(data), unexpected_field_behavior="ignore"
+            ),
         )
 
-    def _schema(self, data: bytes) -> pa.Schema | None:
-        """What Arrow is to expect, after a look at the first objects; None if one path runs through another."""
+    def _schema(self, data: bytes) -> pa.Schema:
+        """What Arrow is to expect, after a look at the first objects: a column with dots as a key and as a path."""
         sample = [thing for raw in _first_lines(data) if isinstance(thing := self._load(raw), dict)]
-        tree: dict[str, Any] = {}
-        for path, steps in self._steps.items():
-            branch = tree
-            for step in steps[:-1]:
-                branch = branch.setdefault(step, {})
-                if not isinstance(branch, dict):
-                    return None
-            if steps[-1] in branch:
-                return None
-            branch[steps[-1]] = self._kind(path, sample)
+        tree: dict[str, Any] = {path: self._kind(path, sample) for path in self._wanted}
+        for path, steps in sorted(self._steps.items(), key=lambda item: len(item[1])):
+            if len(steps) > 1:
+                _grow(tree, steps, tree[path])
         return pa.schema(_fields(tree))
 
     def _kind(self, path: str, sample: list[dict[str, Any]]) -> pa.DataType:
-        first = next((it for thing in sample if (it := _walk(thing, self._steps[path])) is not None), None)
+        steps = self._steps[path]
+        first = next((it for thing in sample if (it := _found(thing, path, steps)) is not None), None)
         if path not in self._text:
             return pa.string() if isinstance(first, str) and not isinstance(first, Written) else pa.float64()
         if not isinstance(first, Written):
@@ -185,18 +183,17 @@ class Objects:
         known = list(dict.fromkeys(path for thing in there for path in _paths(thing)))
         devices = [cell.device.name for cell in self._settings if isinstance(cell.device, Column)]
         needed = [*self._time.columns, *devices]
-        values = [cell.value for cell in self._settings]
-        if not any(self._is_in(value, there) for value in values):
-            needed += values
+        if not any(self._is_in(value, thing) for value in self._values for thing in there):
+            needed += self._values
         for path in needed:
-            if not self._is_in(path, there):
+            if not any(self._is_in(path, thing) for thing in there):
                 raise SetupError(
                     f"{file}: there is no '{path}' in its first objects.{did_you_mean(path, known)} "
                     f"They have: {', '.join(known)}."
                 )
 
-    def _is_in(self, path: str, there: list[dict[str, Any]]) -> bool:
-        return any(_has(thing, self._steps[path]) for thing in there)
+    def _is_in(self, path: str, thing: dict[str, Any]) -> bool:
+        return path in thing or _has(thing, self._steps[path])
 
 
 _EXAMPLE = '{"time": "2024-01-31T12:00:00Z", "value": 21.5}'
@@ -227,10 +224,47 @@ def _fields(tree: dict[str, Any]) -> list[pa.Field]:
     return [pa.field(name, pa.struct(_fields(kind)) if isinstance(kind, dict) else kind) for name, kind in tree.items()]
 
 
-def _pick(table: Any, steps: list[str]) -> pa.Array:
-    column = table.column(steps[0])
-    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    return pc.struct_field(array, steps[1:]) if len(steps) > 1 else array
+def _grow(tree: dict[str, Any], steps: list[str], kind: pa.DataType) -> None:
+    """Add a path to the kinds of an object's fields, unless something on it is to be a value: Arrow says when it is not."""
+    branch: Any = tree
+    for step in steps[:-1]:
+        branch = branch.setdefault(step, {})
+        if not isinstance(branch, dict):
+            return
+    branch[steps[-1]] = kind
+
+
+def _pick(table: Any, path: str, steps: list[str]) -> pa.Array | None:
+    """A column, from where its values are; None if some stand under the key and some at the path."""
+    key = _one(table.column(path))
+    if len(steps) == 1 or not key.null_count:
+        return key
+    below = _one(table.column(steps[0]))
+    for step in steps[1:]:
+        if not pa.types.is_struct(below.type):
+            return key
+        below = pc.struct_field(below, step)
+    if key.null_count == len(key):
+        return below
+    return key if below.null_count == len(below) else None
+
+
+def _one(column: Any) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _is_any_empty(columns: list[pa.Array]) -> bool:
+    """Whether there is a row in which all of these are null."""
+    if not all(column.null_count for column in columns):
+        return False
+    nulls = [column.is_null().to_numpy(zero_copy_only=False) for column in columns]
+    return bool(np.logical_and.reduce(nulls).any())
+
+
+def _found(thing: dict[str, Any], path: str, steps: list[str]) -> Any:
+    """What stands in an object under the key, else at the path."""
+    found = thing.get(path)
+    return _walk(thing, steps) if found is None and len(steps) > 1 else found
 
 
 def _walk(thing: Any, steps: list[str]) -> Any:

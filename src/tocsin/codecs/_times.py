@@ -41,6 +41,8 @@ _ISO = re.compile(
 )
 _SURE = frozenset("YmdHMSybBIp")
 """The directives that Arrow and Python read alike, but for days that a month does not have."""
+_SURE_LENGTH = 38
+"""A decimal of 128 bits has so many digits; of more, Arrow 26 makes other numbers, and says nothing."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Read = tuple[int, bool] | None
@@ -146,6 +148,8 @@ def _read_iso(text: str) -> Read:
 
 
 def _unix(texts: pa.Array, digits: int) -> tuple[Times, Mask, States]:
+    if (pc.max(pc.binary_length(texts)).as_py() or 0) > _SURE_LENGTH:
+        return _by_one([_read_unix(text, digits) for text in texts.to_pylist()])
     try:
         exact = texts.cast(pa.decimal128(38, digits))
     except pa.ArrowInvalid:

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tocsin.codecs import BinarySettings
+from tocsin.codecs import BinarySettings, columns_of
 from tocsin.codecs._cells import Cells, Columns
+from tocsin.codecs._lines import not_text
 from tocsin.packed import Packed
 from tocsin.reading import Batch, Series
 from tocsin.record import Reject
@@ -34,14 +35,15 @@ class Decoder:
         self.size = packed.size
         self._described = ", ".join(f"{name} {kind}" for name, kind in settings.layout)
         self._type = np.dtype(packed.fields(settings.byte_order))
+        wanted = columns_of(settings.time, settings.cells)
+        self._texts = [name for name in self._type.names or () if name in wanted and self._type[name].kind == "S"]
 
     def at_once(self, data: bytes) -> Batch | None:
         """The readings of whole records, if there is nothing to reject; else None."""
         records = np.frombuffer(data, self._type)
-        columns = self._columns(records)
-        if any(_not_text(records[name]) for name in self._texts()):
+        if any(not_text(b"\0".join(np.unique(records[name]).tolist())) for name in self._texts):
             return None
-        batch, faults = self.cells.readings(columns, len(records))
+        batch, faults = self.cells.readings(self._columns(records), len(records))
         return None if faults else batch
 
     def closely(self, data: bytes) -> tuple[Batch, list[Reject]]:
@@ -50,34 +52,32 @@ class Decoder:
             reason = f"{len(data)} bytes are no whole records of {self.size}: expected {self._described}"
             return self.cells.readings(self._columns(np.empty(0, self._type)), 0)[0], [Reject(data, {}, reason)]
         records = np.frombuffer(data, self._type)
-        batch, faults = self.cells.readings(self._columns(records), len(records))
+        wrong = self._not_text(records)
+        good = np.array([row for row in range(len(records)) if row not in wrong], np.intp)
+        batch, faults = self.cells.readings(self._columns(records[good]), len(good))
+        wrong |= {int(good[row]): reason for row, reason in faults}
         return batch, [
-            Reject(data[row * self.size : (row + 1) * self.size], {"record": row + 1}, reason) for row, reason in faults
+            Reject(data[row * self.size : (row + 1) * self.size], {"record": row + 1}, wrong[row])
+            for row in sorted(wrong)
         ]
 
-    def _texts(self) -> list[str]:
-        return [name for name in self._type.names or () if self._type[name].kind == "S"]
+    def _not_text(self, records: Records) -> dict[int, str]:
+        """Of each record with a text that is none: why."""
+        return {
+            row: f"{name}: {not_text(value)}"
+            for name in self._texts
+            for row, value in enumerate(records[name].tolist())
+            if not_text(value)
+        }
 
     def _columns(self, records: Records) -> Columns:
         def column(name: str) -> Any:
             values = records[name]
             if values.dtype.kind == "S":
-                return pa.array([_text(value) for value in values.tolist()], pa.string())
+                return pa.array([value.decode().strip("\0 ") for value in values.tolist()], pa.string())
             if values.dtype.kind == "f":
                 return pa.array(values.astype(np.float64))
             # Of its own size: a number above 2**63 stays what it is.
             return pa.array(values.astype(values.dtype.newbyteorder("=")))
 
         return column
-
-
-def _text(value: bytes) -> str | None:
-    """A text without what fills it up; None if it is none."""
-    try:
-        return value.decode().strip("\0 ")
-    except UnicodeDecodeError:
-        return None
-
-
-def _not_text(values: Any) -> bool:
-    return any(_text(value) is None for value in np.unique(values).tolist())

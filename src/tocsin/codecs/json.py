@@ -27,10 +27,10 @@ _AGAIN = re.compile(rb"(?:\n|\})[\s,\[]*(\{)")
 
 
 class Decoder:
-    """Reads one source of JSON values."""
+    """Reads one source of JSON values; with `all_hold`, an object that holds no value of the mapping is a reject."""
 
-    def __init__(self, settings: JsonSettings, series: Series) -> None:
-        self.objects = Objects(settings.time, settings.cells, series)
+    def __init__(self, settings: JsonSettings, series: Series, *, all_hold: bool = False) -> None:
+        self.objects = Objects(settings.time, settings.cells, series, all_hold=all_hold)
 
     def begin(self, head: bytes, file: str) -> int:
         """Look for the paths in the first objects; there is no header."""

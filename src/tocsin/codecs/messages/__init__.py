@@ -9,6 +9,7 @@ for the others.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from tocsin.codecs import LineProtocolSettings, MessageSettings
 from tocsin.codecs._cells import Alongside
@@ -19,7 +20,7 @@ from tocsin.codecs.readings import Decoder as OwnDecoder
 from tocsin.codecs.readings.found import Fault
 from tocsin.message import Message
 from tocsin.reading import Batch, Series
-from tocsin.record import Reject
+from tocsin.record import MOST_BAD, Reject, few
 
 Read = tuple[Batch, list[Fault]]
 """Readings in the order of the messages; and what could not be read, each with the place of its message."""
@@ -40,7 +41,7 @@ class Decoder:
         """The readings of messages, each of which arrived at its instant (nanoseconds)."""
         if self._own is not None:
             found = self._own.decode(messages)
-            return found.batch, found.rejects
+            return found.batch, _few_of_each(found.rejects)
         places, faults = self._readable(messages)
         chosen, at = [messages[place] for place in places], [arrivals[place] for place in places]
         reads = list(self._by_line(chosen, at) if self._form is None else self._mapped(self._form, chosen, at))
@@ -63,13 +64,24 @@ class Decoder:
         assert self._lines is not None
         for place, message in enumerate(messages):
             told = self._lines.read(message.body, arrival=arrivals[place])
-            yield told.batch, [(place, Reject(raw, {"line": line}, why)) for line, raw, why in told.bad]
+            bad = few([Reject(raw, {"line": line}, why) for line, raw, why in told.bad])
+            yield told.batch, [(place, reject) for reject in bad]
 
     def _mapped(self, form: Form, messages: Sequence[Message], arrivals: Sequence[int]) -> Iterator[Read]:
         columns = self._beside.columns(messages, arrivals)
         bodies = [message.body for message in messages]
         if bodies:
             yield from _narrow(form, bodies, Alongside(columns), 0)
+
+
+def _few_of_each(faults: list[Fault]) -> list[Fault]:
+    if len(faults) <= MOST_BAD:
+        return faults
+    return [
+        (place, reject)
+        for place, some in groupby(faults, key=lambda fault: fault[0])
+        for reject in few([reject for _, reject in some])
+    ]
 
 
 def _narrow(form: Form, bodies: Sequence[bytes], beside: Alongside, first: int) -> Iterator[Read]:

@@ -21,7 +21,7 @@ from tocsin.codecs.json import Decoder as JsonDecoder
 from tocsin.codecs.json import objects_in
 from tocsin.errors import SetupError
 from tocsin.reading import Batch, Series
-from tocsin.record import Record, Reject
+from tocsin.record import Record, Reject, few
 
 Alone = tuple[Batch, list[Reject]]
 
@@ -52,13 +52,11 @@ class Json:
     """Objects, arrays of them, or a line each."""
 
     def __init__(self, settings: JsonSettings | JsonLinesSettings, series: Series) -> None:
-        self._decoder = JsonDecoder(JsonSettings(settings.time, settings.cells), series)
+        self._decoder = JsonDecoder(JsonSettings(settings.time, settings.cells), series, all_hold=True)
         self._objects = self._decoder.objects
-        self._looked = False
 
     def at_once(self, bodies: Sequence[bytes], beside: Alongside, first: int) -> Batch | None:
         """Single objects are a line each; others are found by their braces."""
-        self._look(bodies)
         if all(body[:1] == b"{" and body[-1:] == b"}" and b"\n" not in body for body in bodies):
             self._objects.cells.alongside = beside.of(np.arange(first, first + len(bodies)))
             batch = self._objects.at_once(b"\n".join(bodies))
@@ -73,16 +71,9 @@ class Json:
 
     def closely(self, body: bytes, beside: Alongside, place: int) -> Alone:
         """A reject for each object that is at fault."""
-        self._look([body])
         self._objects.cells.alongside = beside.of_one(place)
-        return _alone(self._decoder.decode(_record(body)))
-
-    def _look(self, bodies: Sequence[bytes]) -> None:
-        """See in the first messages whether a dotted name is a path or a key."""
-        if not self._looked:
-            self._looked = self._objects.look(
-                body[start:end] for body in bodies[:_SAMPLE] for start, end in objects_in(body)
-            )
+        batch, rejects = _alone(self._decoder.decode(_record(body)))
+        return batch, few(rejects)
 
 
 class Csv:
@@ -96,6 +87,8 @@ class Csv:
         lines = [body.rstrip(b"\r\n") for body in bodies]
         counts = np.array([line.count(b"\n") + 1 for line in lines])
         text = b"\n".join(lines)
+        if _has_other_lines(text):
+            return None
         if b'"' in text and (int(counts.max()) > 1 or any(line.count(b'"') % 2 for line in lines)):
             return None  # a quoted line end would be in the count
         self._decoder.cells.alongside = beside.of(first + np.repeat(np.arange(len(bodies)), counts))
@@ -103,6 +96,11 @@ class Csv:
 
     def closely(self, body: bytes, beside: Alongside, place: int) -> Alone:
         """A reject for each line that is at fault."""
+        batch, rejects = self.all_of(body, beside, place)
+        return batch, few(rejects)
+
+    def all_of(self, body: bytes, beside: Alongside, place: int) -> Alone:
+        """The same, however many rejects there are."""
         self._decoder.cells.alongside = beside.of_one(place)
         return _alone(self._decoder.decode(_record(body)))
 
@@ -129,12 +127,11 @@ class HeadedCsv:
         """A reject for each line that is at fault, below its header, so that it can be read again."""
         head = _head(body)
         try:
-            batch, rejects = self._of(head).closely(_rest(body), beside, place)
+            batch, rejects = self._of(head).all_of(_rest(body), beside, place)
         except SetupError as error:
             return Batch.empty(self._series), [Reject(body, {}, str(error).removeprefix("the message: "))]
-        return batch, [
-            Reject(head + b"\n" + one.data, {"line": int(one.place["line"]) + 1}, one.reason) for one in rejects
-        ]
+        lower = [Reject(one.data, {"line": int(one.place["line"]) + 1}, one.reason) for one in rejects]
+        return batch, few(lower, head=head + b"\n")
 
     def _of(self, head: bytes) -> Csv:
         if head not in self._known:
@@ -164,7 +161,8 @@ class Binary:
     def closely(self, body: bytes, beside: Alongside, place: int) -> Alone:
         """A reject for each record that is at fault."""
         self._decoder.cells.alongside = beside.of_one(place)
-        return self._decoder.closely(body)
+        batch, rejects = self._decoder.closely(body)
+        return batch, few(rejects, between=b"")
 
 
 def _record(body: bytes) -> Record:
@@ -203,6 +201,13 @@ def _only_separated(text: bytes, spans: Any) -> bool:
     return bool(_IS_BETWEEN[between].all())
 
 
+def _has_other_lines(text: bytes) -> bool:
+    """Whether a line ends without a line feed, or is blank: each of them would be counted as what it is not."""
+    if b"\n\n" in text or text.startswith(b"\n") or text.endswith(b"\n"):
+        return True
+    return b"\r" in text and (text.count(b"\r") != text.count(b"\r\n") or b"\n\r\n" in text or text[:1] == b"\r")
+
+
 def _head(body: bytes) -> bytes:
     return body.removeprefix(BOM).lstrip(b"\r\n").partition(b"\n")[0].rstrip(b"\r")
 
@@ -212,6 +217,5 @@ def _rest(body: bytes) -> bytes:
 
 
 _IS_BETWEEN = np.isin(np.arange(256), np.frombuffer(b" \t\r\n,[]", np.uint8))
-_SAMPLE = 50
 _MOST = 64
 """So many headers are remembered."""
