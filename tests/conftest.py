@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from commands import PIPELINE, READINGS
+from tocsin.runners import supervise as supervising
 
 
 @pytest.fixture
@@ -17,3 +20,20 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TOCSIN_DEBUG", raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The fields of every event while the test goes on, with its name and level."""
+    found: list[dict[str, Any]] = []
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told = vars(record)
+            found.append({"event": told["event"], "level": record.levelname, **told["fields"]})
+
+    log, ear = logging.getLogger("tocsin"), Ear()
+    monkeypatch.setattr(log, "level", logging.INFO)
+    monkeypatch.setattr(supervising, "FIRST", 0.001)
+    monkeypatch.setattr(log, "handlers", [ear])
+    return found

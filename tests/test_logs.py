@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from tocsin.instant import SECOND
 from tocsin.message import JSON, Message
 from tocsin.origin import Origins
 from tocsin.runners import events as telling
-from tocsin.runners import supervise as supervising
 from tocsin.runners.events import ConsumerReport, Events, ProducerReport, lost
 from tocsin.runners.supervise import Reconnecting, supervise
 from tocsin.stats import Stats
@@ -25,23 +23,6 @@ EVENTS = Events("p", "consumer", broker="amqp://h (p)")
 
 def lines_of(told: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in told.splitlines()]
-
-
-@pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """The fields of every event while the test goes on, with its name and level."""
-    found: list[dict[str, Any]] = []
-
-    class Ear(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            told = vars(record)
-            found.append({"event": told["event"], "level": record.levelname, **told["fields"]})
-
-    log, ear = logging.getLogger("tocsin"), Ear()
-    monkeypatch.setattr(log, "level", logging.INFO)
-    monkeypatch.setattr(supervising, "FIRST", 0.001)
-    monkeypatch.setattr(log, "handlers", [ear])
-    return found
 
 
 def test_every_line_of_a_run_is_an_object_with_time_level_and_message(here: Path) -> None:

@@ -222,7 +222,7 @@ def test_who_stands_by_says_so_once(store: SqlStore, other: str, monkeypatch: py
     writer = theirs.writer(Series())
     writer.take_over()
     as_process(monkeypatch, me)
-    owning = Owning(consuming(), source(), store.desk(), cast("Events", Told(told)))
+    owning = Owning(consuming(), source(), store.desk(), cast("Events", Told(told)), lambda _: None)
     for _ in range(3):
         owning.agree()
         with theirs.transaction(StoreError) as connection:
@@ -236,7 +236,7 @@ def test_partitions_that_came_are_told_in_the_order_in_which_people_count(store:
     """Also names that begin with numbers and those that hold them, and digits of others' scripts are letters."""
     told: list[str] = []
     events = cast("Events", SimpleNamespace(info=lambda _, message, **__: told.append(message)))
-    owning = Owning(consuming(), source(), store.desk(), events)
+    owning = Owning(consuming(), source(), store.desk(), events, lambda _: None)
     owning._tell("partitions gained", "ours now", ["10", "1", "0", "2"])
     owning._tell("partitions gained", "ours now", ["q-10", "7", "q-9", "q-²", "q"])
     owning._tell("partitions gained", "ours now", [str(number) for number in range(9, -1, -1)])

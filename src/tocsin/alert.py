@@ -13,6 +13,7 @@ one line for each move.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -110,6 +111,14 @@ class Alert:
             "last": self.last,
             "reason": self.reason or None,
         }
+
+
+def key_of(pairs: Iterable[tuple[str, str]]) -> str:
+    """A key for people: `smoker`, or `site=roof state=NY` where it is more than a device."""
+    named = tuple(pairs)
+    if [name for name, _ in named] == ["device"]:
+        return named[0][1]
+    return " ".join(f"{name}={value}" for name, value in named)
 
 
 def _time(nanoseconds: int | None) -> str | None:

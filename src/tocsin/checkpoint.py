@@ -39,12 +39,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a run begins: the source's position, what earlier runs counted of the same rules, and how far they had come."""
+    """Where a run begins: the source's position, what earlier runs counted of the same rules, and how far they had come.
+
+    `moves` is what became of alerts as it began: of rules that were edited, and of silences that are noticed only now.
+    """
 
     position: Position | None = None
     counted: Mapping[str, RuleRecord] = field(default_factory=dict)
     watermark: int = LONG_AGO
     newest: int = LONG_AGO
+    moves: Sequence[RuleMoves] = ()
 
 
 def resume(writer: Writer, rules: Sequence[Rule], engine: Engine) -> Start:
@@ -71,7 +75,7 @@ def resume(writer: Writer, rules: Sequence[Rule], engine: Engine) -> Start:
     over += ended(unknown, now.watermark, "forgotten")
     if over or noticed or now.rules != checkpoint.rules or set(expected) != expected_then:
         writer.save_together([Step(now, moves=over), Step(now, moves=noticed, expected=expected)])
-    return Start(checkpoint.position, counted, checkpoint.watermark, checkpoint.newest)
+    return Start(checkpoint.position, counted, checkpoint.watermark, checkpoint.newest, [*over, *noticed])
 
 
 def ended(alerts: Sequence[Alert], at: int, reason: str) -> list[RuleMoves]:

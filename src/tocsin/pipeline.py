@@ -84,7 +84,7 @@ class Pipeline:
     """A source that is read directly, such as a file: its readings are admitted here, and its position is the checkpoint.
 
     `in_order` says that a reading which comes late ends the run: so for a bounded file without
-    lateness, which could have been put in order.
+    lateness, which could have been put in order.  `saved` is told of each step once it is saved and counted.
     """
 
     decider: Decider
@@ -92,6 +92,7 @@ class Pipeline:
     saver: Saver
     in_order: bool = False
     stats: Stats = field(default_factory=Stats)
+    saved: Callable[[Step], None] | None = None
 
     def carry(self, polled: Iterable[Sequence[Decoded] | int], after: Callable[[Stats], None] | None = None) -> None:
         """The loop: a step for everything that was polled and decoded, or for the time to which idleness has come."""
@@ -125,6 +126,8 @@ class Pipeline:
     def save(self, step: Step) -> None:
         """A step, saved and counted."""
         self.stats.add(step, self.saver.save(step))
+        if self.saved is not None:
+            self.saved(step)
 
 
 def backwards(newest: int, batch: Batch, flags: Flags, decoded: Sequence[Decoded]) -> str:

@@ -22,7 +22,7 @@ def write_logs(form: str) -> None:
     if form not in FORMS:
         raise typer.BadParameter(f"'{form}' is not a form of logs: expected {' or '.join(FORMS)}.")
     speak(form)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     handler.setFormatter(_Json() if form == "json" else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log = logging.getLogger("tocsin")
     log.handlers = [handler]
@@ -45,6 +45,13 @@ def pass_on(form: str) -> Callable[[str, str], None]:
         typer.echo(told, err=True)
 
     return as_json if form == "json" else console
+
+
+class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
+    def emit(self, record: logging.LogRecord) -> None:
+        """To what stderr is now: while a bar moves there, what is written goes above it."""
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 class _Json(logging.Formatter):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tocsin.cli.arguments import AsJson, Number, Pending, PipelineFile
-from tocsin.cli.terminal import details, give, give_json, give_rows, give_table, key_of, number_of, say
+from tocsin.cli.terminal import details, give, give_json, give_rows, give_table, number_of, say
 from tocsin.errors import SetupError
 from tocsin.instant import format_time
 
@@ -35,6 +35,8 @@ def alerts_show(file: PipelineFile, number: Number) -> None:
         life = store.alert(number)
     if life is None:
         raise SetupError(f"there is no alert {number}: `tocsin alerts list {file} --pending` lists all")
+    from tocsin.alert import key_of
+
     for name, value in details(life.alert):
         give([f"{name:<6} {key_of(value.items()) if isinstance(value, dict) else value}"])
     give([""])

@@ -97,20 +97,14 @@ def give_rows(header: Sequence[str], rows: Sequence[Sequence[str]], colours: Seq
         give([typer.style(line, fg=colour, bold=place == 0) if colourful else line])
 
 
-def key_of(pairs: Iterable[tuple[str, str]]) -> str:
-    """A key for people: `smoker`, or `site=roof state=NY` where it is more than a device."""
-    named = tuple(pairs)
-    if [name for name, _ in named] == ["device"]:
-        return named[0][1]
-    return " ".join(f"{name}={value}" for name, value in named)
-
-
 def number_of(value: float | None) -> str:
     """A value for people, to six digits."""
     return "" if value is None else f"{value:.6g}"
 
 
 def _row(alert: Alert) -> tuple[str, ...]:
+    from tocsin.alert import key_of
+
     state = alert.state.name.lower()
     return (
         alert.rule,

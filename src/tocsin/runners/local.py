@@ -20,6 +20,7 @@ from tocsin.runners.ahead import Ahead, Source
 from tocsin.runners.events import ConsumerReport, Events
 from tocsin.runners.idle import Idleness
 from tocsin.runners.pace import Pace
+from tocsin.runners.steps import StepReport
 from tocsin.runners.stop import Stop
 from tocsin.stats import Stats
 from tocsin.stores.memory import MemoryStore
@@ -84,15 +85,21 @@ def run(parts: Parts, store: SqlStore, *, idle_after: int, progress: Progress | 
         parts.watermark.advance(start.watermark)
         pipeline.decider.position, pipeline.decider.counted = start.position, start.counted
         stats = pipeline.stats
-        report = ConsumerReport(Events(store.pipeline, "all"), lambda: parts.watermark.value, stats)
+        events = Events(store.pipeline, "all")
+        report = ConsumerReport(events, lambda: parts.watermark.value, stats)
+        steps = StepReport(events, parts.rules, stats)
+        pipeline.saved = steps.took
+        steps.began(start.moves)
 
         def look(stats: Stats) -> None:
+            steps.look()
             report.look(stats)
             if progress is not None:
                 progress(stats)
 
         with Stop() as stop:
             _drive(pipeline, parts.source, stop, look, idle=None if parts.source.bounded else idle_after)
+        steps.close()
         report.close(stats)
     finally:
         writer.close()

@@ -53,6 +53,7 @@ class Owned:
         engine = parts.engine_of(unit.name)
         self.writer = desk.writer(engine.series, unit.name, politely=not by_force)
         start = resume(self.writer, parts.rules, engine)
+        self.began = start.moves
         self.origins = Origins(unit.partitions, parts.lateness, parts.max_future, now, is_log=is_log)
         known = [origin for origin in desk.origins() if origin.partition in unit.partitions]
         self.origins.restore(known, start.watermark, now)

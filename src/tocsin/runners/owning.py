@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from string import digits
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from tocsin.runners.share import Share
 
 if TYPE_CHECKING:
     from tocsin.connectors import Source
+    from tocsin.moves import RuleMoves
     from tocsin.runners.events import Events
     from tocsin.stores.writer import Desk
     from tocsin.unit import Unit
@@ -29,14 +30,20 @@ FEW = 8
 
 
 class Owning:
-    """What is owned, by the unit's name; `source` is where partitions are begun while it is open."""
+    """What is owned, by the unit's name; `source` is where partitions are begun while it is open.
 
-    def __init__(self, parts: Consuming, source: Source, desk: Desk, events: Events) -> None:
+    `began` is told how alerts moved as a unit was taken over.
+    """
+
+    def __init__(
+        self, parts: Consuming, source: Source, desk: Desk, events: Events, began: Callable[[Sequence[RuleMoves]], None]
+    ) -> None:
         self.by_group = source.assigns and len(parts.units) > 1
         self._parts = parts
         self._source = source
         self._desk = desk
         self._events = events
+        self._began = began
         self._share = Share(desk, parts.units)
         self._owned: dict[str, Owned] = {}
         self._unit_of = {partition: unit for unit in parts.units for partition in unit.partitions}
@@ -110,6 +117,8 @@ class Owning:
                     Owned(unit, self._parts, self._desk, time.monotonic(), self._source.rereadable, self.by_group)
                 )
         self._owned.update((owned.unit.name, owned) for owned in got)
+        for owned in got:
+            self._began(owned.began)
         self._tell("partitions gained", "ours now", [owned.unit.name for owned in got])
         if self._is_open:
             self._begin(got)

@@ -21,6 +21,7 @@ from tocsin.runners.idle import AWAY, COUNTED
 from tocsin.runners.layout import refuse_another_layout
 from tocsin.runners.owned import Consuming, Owned
 from tocsin.runners.owning import Owning
+from tocsin.runners.steps import StepReport
 from tocsin.runners.supervise import Reconnecting
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ class Watcher:
         self._tell_again = 0.0
         self._desk = store.desk(self._is_locked)
         refuse_another_layout(self._desk, parts)
-        self._owned = Owning(parts, self._source, self._desk, self._events)
+        self._steps = StepReport(self._events, parts.rules, stats)
+        self._owned = Owning(parts, self._source, self._desk, self._events, self._steps.began)
         self._report = ConsumerReport(self._events, lambda: self._owned.watermark, stats)
         self._reconnecting = Reconnecting(str(parts.broker), self._events, stopped)
         self._looked = 0.0
@@ -97,6 +99,7 @@ class Watcher:
             in_order = True
             raise
         finally:
+            self._steps.close()
             self._report.close(self._stats)
             self._source.close()
             self._desk.close(in_order=in_order)
@@ -128,6 +131,7 @@ class Watcher:
                 for owned in self._owned:
                     undecided(owned.origins.holders(), owned.origins.value, self._events)
                 return
+            self._steps.look()
             self._report.look(self._stats)
             if progress is not None:
                 progress(self._stats)
@@ -186,6 +190,7 @@ class Watcher:
             repeats = self._desk.save(steps)
             for (writer, step), late in zip(steps, repeats, strict=True):
                 self._stats.add(step, late, writer.unit)
+                self._steps.took(step, writer.unit)
         durable = [message for _, found in taken for message in found.durable]
         if durable:
             self._source.ack(durable)
