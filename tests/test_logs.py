@@ -66,6 +66,24 @@ def test_a_connection_that_is_lost_and_comes_back_is_told_with_its_broker(heard:
     assert heard[2]["away_seconds"] >= 0
 
 
+def test_who_asks_for_patience_again_and_again_is_told_once_and_then_seldom(
+    heard: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+    reconnecting = Reconnecting("mqtt://h (p)", EVENTS, lambda: False)
+
+    def work() -> None:
+        reconnecting.connected()
+        tries.append(1)
+        if len(tries) == 4:
+            monkeypatch.setattr(reconnecting, "_tell_again", 0.0)  # as if half a minute had gone by
+        if len(tries) < 6:
+            raise RetryLater("nobody has subscribed")
+
+    reconnecting.run(work, lambda: None)
+    assert [line["event"] for line in heard] == ["connected", "waiting", "waiting"]
+
+
 def test_a_part_that_dies_is_told_with_its_error(heard: list[dict[str, Any]]) -> None:
     errors = [StoreError("disk full")]
 

@@ -13,6 +13,8 @@ FIRST, LONGEST = 0.1, 15.0
 """Seconds of the first pause, and of the longest; each is up to twice the one before."""
 TIMES, WHILE = 4, 300.0
 """How often a part may die within so many seconds until that is what its run ends with."""
+AGAIN = 30.0
+"""Seconds between two lines that somebody asks for patience, which may be asked ten times a second."""
 STEP = 0.05
 """Seconds after which a pause looks whether to stop."""
 
@@ -27,6 +29,7 @@ class Reconnecting:
         self._pause = FIRST
         self._away_since: float | None = None
         self._known = False
+        self._tell_again = 0.0
 
     def connected(self) -> None:
         """To be called when a connection stands: the next pause is short again."""
@@ -55,7 +58,9 @@ class Reconnecting:
                     )
                 close()
             except RetryLater as error:
-                self._events.info("waiting", f"{error}; waiting", error=str(error))
+                if time.monotonic() >= self._tell_again:
+                    self._tell_again = time.monotonic() + AGAIN
+                    self._events.info("waiting", f"{error}; waiting", error=str(error))
                 close()
             self._wait()
 
