@@ -53,7 +53,8 @@ def test_what_still_cannot_be_read_stays() -> None:
     found = tocsin("dead-letters", "requeue", "p.yaml", "--all")
     assert found.exit_code == 0
     assert "0 dead letters requeued" in found.stderr
-    assert "1 still cannot be read" in found.stderr
+    assert "1 still cannot be read and stays:\n  dead letter 1: " in found.stderr
+    assert found.stderr.rstrip().endswith(listed()[0]["reason"])
     assert len(listed()) == 1
 
 
@@ -69,6 +70,15 @@ def test_once_the_file_is_mended_it_is_sent_and_gone(carried: Path) -> None:
     told = found.stderr if "broker" not in (carried / "p.yaml").read_text() else tocsin("run", "p.yaml").stderr
     assert "1 reading lay behind the watermark" in told or "1 late" in told
     assert tocsin("alerts", "ledger", "p.yaml").stdout == ledger
+
+
+def test_what_is_late_by_then_is_not_kept_where_readings_are_not(here: Path) -> None:
+    edit(here / "p.yaml", "device: device,", "device: device, missing: [warm],")
+    edit(here / "p.yaml", "rules:", "store: {url: 'sqlite:///p.db', readings: none}\nrules:")
+    assert tocsin("run", "p.yaml").exit_code == 0
+    store_line(here, b"2024-01-01T00:02:00Z,b,55")
+    found = tocsin("dead-letters", "requeue", "p.yaml", "1")
+    assert "1 reading lay behind the watermark: counted as late and, with `readings: none`, not kept" in found.stderr
 
 
 def store_line(folder: Path, data: bytes) -> None:
@@ -128,5 +138,12 @@ def test_readings_for_which_there_was_no_queue_are_in_our_own_form() -> None:
     """They were on their way into the broker: no line of a file, and no message out of it."""
     body = b'[{"device":"patient-5","metric":"bpm","time":1700000000000000000,"value":70.0}]'
     letter = DeadLetter(7, body, {"device": "patient-5"}, "no queue of `broker:` is for this device")
-    numbers, (found,) = read_again([letter], None, Series())
-    assert (numbers, found.batch.value.tolist()) == ([7], [70.0])
+    numbers, (found,), failed = read_again([letter], None, Series())
+    assert (numbers, found.batch.value.tolist(), failed) == ([7], [70.0], {})
+
+
+def test_a_line_of_a_file_is_not_read_as_anything_else_where_there_is_no_file_now() -> None:
+    letter = DeadLetter(7, b"1,2", {"file": "old.csv", "line": 3}, "2 fields where the header has 3")
+    numbers, found, failed = read_again([letter], None, Series())
+    assert (numbers, found) == ([], [])
+    assert failed[7].startswith("it came from another source")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 Numbers = Annotated[
     list[int] | None, typer.Argument(metavar="NUMBER…", help="Their numbers in the list.", show_default=False)
 ]
+SHOWN = 10
+"""So many of those that still cannot be read are told with the reason."""
 All = Annotated[bool, typer.Option("--all", help="All of them.")]
 
 
@@ -79,12 +82,18 @@ def dead_letters_requeue(file: PipelineFile, numbers: Numbers = None, every: All
     say(
         f"{several(len(done.letters), 'dead letter', 'dead letters')} requeued, {several(done.readings, 'reading', 'readings')}"
     )
+    kept = "stored as late" if config.readings == "all" else "counted as late and, with `readings: none`, not kept"
     if done.late:
-        say(f"{several(done.late, 'reading', 'readings')} lay behind the watermark: stored as late, seen by no rule")
+        say(f"{several(done.late, 'reading', 'readings')} lay behind the watermark: {kept}, seen by no rule")
     if done.late is None and done.readings:
-        say("What lies behind the watermark by now is stored as late, and seen by no rule.")
-    if len(done.letters) < len(letters):
-        say(f"{len(letters) - len(done.letters):,} still cannot be read and stay: `tocsin dead-letters list {file}`")
+        say(f"What lies behind the watermark by now is {kept}, and seen by no rule.")
+    if done.failed:
+        stay = "stays" if len(done.failed) == 1 else "stay"
+        say(f"{len(done.failed):,} still cannot be read and {stay}:")
+        for number, reason in islice(done.failed.items(), SHOWN):
+            say(f"  dead letter {number}: {reason}", number=number)
+        if len(done.failed) > SHOWN:
+            say(f"  and {len(done.failed) - SHOWN:,} more: `tocsin dead-letters list {file}`")
 
 
 def dead_letters_drop(file: PipelineFile, numbers: Numbers = None, every: All = False) -> None:

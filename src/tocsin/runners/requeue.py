@@ -1,13 +1,13 @@
 """Dead letters once more: read again, as the pipeline file reads them now, and sent the way of every reading.
 
-What still cannot be read stays where it is.  What lies behind the watermark by now is stored as late.
+What still cannot be read stays where it is.  What lies behind the watermark by now is late.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tocsin.checkpoint import resume
@@ -35,13 +35,14 @@ class Requeued:
     """What became of dead letters: those that are sent, how many readings they held, and how many of these were late.
 
     `late` is None where a consumer elsewhere decides that.  `stopped` says that the broker has not confirmed all of it: no letter
-    is counted as sent then, and what waits in the spool goes with the next ones.
+    is counted as sent then, and what waits in the spool goes with the next ones.  `failed` says of those that cannot be read why not.
     """
 
     letters: list[int]
     readings: int
     late: int | None
     stopped: bool = False
+    failed: Mapping[int, str] = field(default_factory=dict)
 
 
 def read_again(
@@ -51,12 +52,12 @@ def read_again(
     mapping: MessageSettings | None = None,
     listen: HttpSettings | None = None,
     stopped: Callable[[], bool] = lambda: False,
-) -> tuple[list[int], list[Decoded]]:
-    """(numbers of the letters that can be read now, what they hold); of some only, if it is stopped."""
+) -> tuple[list[int], list[Decoded], dict[int, str]]:
+    """(numbers of the letters that can be read now, what they hold, why others cannot be); of some only, if it is stopped."""
     messages = Decoder(series)
     foreign = MessageDecoder(mapping, series) if mapping else None
     posts = Ingest(series, lambda _: None, listen.device_tag) if listen else None
-    numbers, found = [], []
+    numbers, found, failed = [], [], {}
     for letter in letters:
         if stopped():
             break
@@ -72,14 +73,17 @@ def read_again(
             batch, faults = foreign.decode([message], [arrival])
             decoded = Decoded(batch, [reject for _, reject in faults], {})
         elif source is None or "source" in letter.place:
-            continue  # from another source than the file has now, which says nothing of its form
+            failed[letter.id] = "it came from another source than `source` is now, which says nothing of its form"
+            continue
         else:
             place = {"offset": 1, "earlier": 0, **letter.place}  # not the file's first line, so no header
             decoded = source.decode(Record(letter.data, place, place))
-        if not decoded.rejects:
+        if decoded.rejects:
+            failed[letter.id] = decoded.rejects[0].reason
+        else:
             numbers.append(letter.id)
             found.append(decoded)
-    return numbers, found
+    return numbers, found, failed
 
 
 def requeue_directly(letters: Sequence[DeadLetter], parts: Parts, store: SqlStore) -> Requeued:
@@ -92,26 +96,26 @@ def requeue_directly(letters: Sequence[DeadLetter], parts: Parts, store: SqlStor
         parts.watermark.newest = start.newest
         parts.watermark.advance(start.watermark)
         pipeline.decider.position, pipeline.decider.counted = start.position, start.counted
-        numbers, found = read_again(letters, parts.source, parts.engine.series)  # type: ignore[arg-type]
+        numbers, found, failed = read_again(letters, parts.source, parts.engine.series)  # type: ignore[arg-type]
         if not found:
-            return Requeued([], 0, 0)
+            return Requeued([], 0, 0, failed=failed)
         batch = Batch.join([part.batch for part in found])
         flags = parts.watermark.admit(batch)
         pipeline.save(pipeline.decider.decide(batch, flags))
     finally:
         writer.close()
         parts.source.close()
-    return Requeued(numbers, len(batch), int((flags == Flag.LATE).sum()))
+    return Requeued(numbers, len(batch), int((flags == Flag.LATE).sum()), failed=failed)
 
 
 def requeue_through(letters: Sequence[DeadLetter], parts: Publishing, stopped: Callable[[], bool]) -> Requeued:
     """To the broker, as a producer of their own."""
     mapping = parts.foreign[1] if parts.foreign else None
-    numbers, found = read_again(letters, parts.source, parts.series, mapping, parts.listen, stopped)  # type: ignore[arg-type]
+    numbers, found, failed = read_again(letters, parts.source, parts.series, mapping, parts.listen, stopped)  # type: ignore[arg-type]
     if parts.source is not None:
         parts.source.close()
     if stopped() or not found:
-        return Requeued([], 0, None, stopped=stopped())
+        return Requeued([], 0, None, stopped=stopped(), failed=failed)
     journal = parts.journal if parts.embedded else parts.journal.with_suffix(".requeue")
     # What was measured somewhere comes once more now: what lies ahead of that is from the future.
     arrival = time.time_ns() if any("arrival" in letter.place for letter in letters) else None
@@ -122,7 +126,7 @@ def requeue_through(letters: Sequence[DeadLetter], parts: Publishing, stopped: C
     published = publish(own, stopped)
     if published.waiting or published.readings < sum(len(decoded.batch) for decoded in found):
         return Requeued([], published.readings, None, stopped=True)
-    return Requeued(numbers, published.readings, None)
+    return Requeued(numbers, published.readings, None, failed=failed)
 
 
 class _Given:
