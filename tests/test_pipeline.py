@@ -105,7 +105,17 @@ class TestFilesThatGoBackwards:
         assert "comes after one at 2024-01-01T12:01:00Z" in told
         assert "`sort: true` under `source`" in told
         assert "`lateness: 30s` or more" in told
+        assert "replaced" not in told
         assert store.counts()["readings"] == 0
+
+    def test_of_a_file_that_was_replaced_between_two_runs_the_remedy_is_another_one(self, store: SqlStore) -> None:
+        """The second run's first reading is of noon, and the first run has come to a minute after it."""
+        run(parts_of([("a", 0, 90), ("b", 60, 10)]), store, idle_after=SECOND)
+        parts = parts_of([("c", 0, 1), ("c", 1, 1), ("c", 2, 1)])
+        with pytest.raises(
+            RunError, match=r"time goes backwards: the reading of c.* if the file was .*replaced since .* new store$"
+        ):
+            run(parts, store, idle_after=SECOND)
 
     def test_the_remedy_works(self) -> None:
         """At 30 s lateness all four are accepted: `a` is hot at 0, is not at 30, and is again at 61."""

@@ -149,9 +149,15 @@ def backwards(newest: int, batch: Batch, flags: Flags, decoded: Sequence[Decoded
             "has read the file to its end, which was at this time, and has decided everything up to there. Nothing of this part "
             "of the file was saved. Put `follow: true` under `source` for a file that grows, or take a new store"
         )
+    replaced = (
+        ". That one was read before: if the file was edited or replaced since the last run, neither of these helps: put the old file "
+        "back, or take a new store"
+        if ahead[first] == newest
+        else ""
+    )
     return (
         f"{named}: time goes backwards: the reading of {device}, {metric} "
         f"at {format_time(int(batch.time[first]))} comes after one at {format_time(int(ahead[first]))}. "
         "Nothing of this part of the file was saved. Put `sort: true` under `source`, to put the file in order first, or "
-        f"`lateness: {format_duration(max(lateness, second))}` or more at the top, to wait so long for readings that come late"
+        f"`lateness: {format_duration(max(lateness, second))}` or more at the top, to wait so long for readings that come late{replaced}"
     )
