@@ -47,6 +47,20 @@ def test_what_is_no_address_is_said_without_its_secret(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "kind", "example"),
+    [
+        ("127.0.0.1:8086", "http", "http://127.0.0.1:8086. A port"),
+        ("http://127.0.0.1:port", "amqp", "http://127.0.0.1:8086. In"),
+        ("kafkas://", "amqp", "kafka://host:9092. In"),
+        ("localhost", "mqtt", "mqtt://host:1883. In"),
+    ],
+)
+def test_an_address_of_the_same_kind_is_the_example(text: str, kind: str, example: str) -> None:
+    with pytest.raises(ValueError, match=f"expected one as in {example}"):
+        parse_address(text, {}, kind=kind)
+
+
+@pytest.mark.parametrize(
     "secret",
     ["hid/den", "hid?den", "hid#den", "5/hidden", "5?hidden", "5#hidden", "hid[den", "[hid]den", "hid\u2100den"],
 )

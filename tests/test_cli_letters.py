@@ -54,7 +54,7 @@ def test_what_still_cannot_be_read_stays() -> None:
     assert found.exit_code == 0
     assert "0 dead letters requeued" in found.stderr
     assert "1 still cannot be read and stays:\n  dead letter 1: " in found.stderr
-    assert found.stderr.rstrip().endswith(listed()[0]["reason"])
+    assert found.stderr.rstrip().endswith(str(listed()[0]["reason"]))
     assert len(listed()) == 1
 
 

@@ -153,6 +153,24 @@ def test_further_columns_of_csv_are_labels(running: Running) -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "kind", "reason"),
+    [
+        (b"device,metric,time,value\na,m,1,2\n", None, "set the content type to application/json, application/x-ndjson, text/csv or"),
+        (b"a", "text/html", "content type 'text/html' is not known: expected application/json, application/x-ndjson, text/csv or"),
+        (b"device;metric;time;value\na;m;1;2\n", "text/csv", "Its columns seem to be separated by ';': over HTTP commas separate them."),
+        (b"device,metric,time,value\na\n", "text/csv", "1 field where the header has 4"),
+    ],
+)  # fmt: skip
+def test_what_is_expected_is_said_as_a_post_can_mend_it(
+    running: Running, body: bytes, kind: str | None, reason: str
+) -> None:
+    reply = running.post(body, kind)
+    assert reply.status == 400
+    assert reason in reply.body["errors"][0]["reason"]
+    assert "delimiter" not in reply.body["message"]
+
+
+@pytest.mark.parametrize(
     ("path", "unit"),
     [
         ("/api/v2/write?bucket=b&org=o", 1),
@@ -160,6 +178,8 @@ def test_further_columns_of_csv_are_labels(running: Running) -> None:
         ("/write?db=d&precision=ms", 1_000_000),
         ("/write?precision=n", 1),
         ("/write?precision=u", 1_000),
+        ("/write?precision=m", 60 * SECOND),
+        ("/api/v2/write?precision=h", 3600 * SECOND),
     ],
 )
 def test_line_protocol_is_taken(running: Running, path: str, unit: int) -> None:
@@ -194,7 +214,7 @@ def test_influxdbs_client_writes_here(start: Start) -> None:
         with pytest.raises(refused) as error:
             write.write(bucket="b", record=[point, "air temp=1 1"])
         assert error.value.status == 400
-        assert "partial write: 1 readings taken, 1 rejected; line 2: no tag says the device" in error.value.message
+        assert "partial write: 1 reading taken, 1 rejected; line 2: no tag says the device" in error.value.message
     with influxdb.InfluxDBClient(url=url, token=WORD[1:], org="o") as client, pytest.raises(refused) as error:
         client.write_api(write_options=synchronous).write(bucket="b", record=point)
     assert error.value.status == 401
@@ -223,7 +243,7 @@ def test_good_readings_are_taken_and_bad_ones_named(
     assert reply.status == 400
     assert (reply.body["taken"], reply.body["rejected"], reply.body["errors"]) == (1, 1, errors)
     assert reply.body["message"] == reply.body["error"]
-    assert reply.body["message"].startswith("partial write: 1 readings taken, 1 rejected; ")
+    assert reply.body["message"].startswith("partial write: 1 reading taken, 1 rejected; ")
     assert running.spool.rows == [FIRST]
     (kept,) = running.spool.rejects
     assert (kept.place["source"], kept.reason) == ("http", errors[0]["reason"])
@@ -587,7 +607,7 @@ def test_settings_stand_in_the_address(tmp_path: Path) -> None:
             "tokenfile=x",
             "there is no option 'tokenfile'. Did you mean 'token_file'? Expected one of token_file, max_bytes, device",
         ),
-        ("max_bytes=10MB", "?max_bytes=10MB: expected a whole number"),
+        ("max_bytes=10MB", "http://127.0.0.1: ?max_bytes=10MB: expected bytes, a whole number such as 10000000"),
         (
             "token_file=none",
             "http://127.0.0.1: ?token_file=none: {folder}/none cannot be read: No such file or directory: write a token",

@@ -17,11 +17,14 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 TLS = ("ca", "cert", "key")
 """The parameters that name files for TLS."""
-NO_ADDRESS = (
-    "this is not an address: expected one as in amqp://host:5672/vhost. In a user, a password and after the servers "
-    "write @ as %40, / as %2F, ? as %3F, # as %23 and % as %25; a port is a number up to 65535"
-)
-"""All that is said of it: what Python's own parser says shows parts of it, and a password may be among them."""
+EXAMPLES = {
+    "http": "http://127.0.0.1:8086",
+    "kafka": "kafka://host:9092",
+    "mqtt": "mqtt://host:1883",
+    "pubsub": "pubsub://project/topic",
+    "amqp": "amqp://host:5672/vhost",
+}
+"""An address of each kind, for whoever has written one that is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +78,25 @@ def _variables(setting: str) -> str:
     return f"TOCSIN_{setting.upper()}"
 
 
+def _no_address(text: str, kind: str) -> str:
+    """All that is said of it: what Python's own parser says shows parts of it, and a password may be among them."""
+    said = text.partition("://")[0].removesuffix("s")
+    example = EXAMPLES[said if said in EXAMPLES else kind]
+    signs = (
+        "In a user, a password and after the servers write @ as %40, / as %2F, ? as %3F, # as %23 and % as %25; a port is a number up to 65535"
+        if kind != "http"
+        else "A port is a number up to 65535"
+    )
+    return f"this is not an address: expected one as in {example}. {signs}"
+
+
 def parse_address(
-    text: str, environment: Mapping[str, str], base: Path | None = None, setting: str = "broker"
+    text: str, environment: Mapping[str, str], base: Path | None = None, setting: str = "broker", kind: str = "amqp"
 ) -> Address:
     """An address from the user's text; ValueError says what is wrong with it, and never shows a secret.
 
-    Paths in its parameters are taken from `base`, the folder of the pipeline file; `setting` is its key there.
+    Paths in its parameters are taken from `base`, the folder of the pipeline file; `setting` is its key there, and `kind` what an
+    address there is like that does not say it.
     """
     try:
         whole = urlsplit(text)
@@ -90,9 +106,9 @@ def parse_address(
         port = parts.port
         more = tuple(_other(server) for server in others)
     except ValueError:
-        raise ValueError(NO_ADDRESS) from None
+        raise ValueError(_no_address(text, kind)) from None
     if not parts.scheme or not parts.hostname or _is_cut(whole):
-        raise ValueError(NO_ADDRESS)
+        raise ValueError(_no_address(text, kind))
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     for name in TLS:
         if name in options and base is not None:

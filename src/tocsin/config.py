@@ -168,7 +168,7 @@ class Config:
         if self.http is None:
             return None
         try:
-            return settings_of(parse_address(self.http, {}), self.file.parent)
+            return settings_of(parse_address(self.http, {}, setting="source", kind="http"), self.file.parent)
         except ValueError as error:
             raise SetupError(f"`source.http`: {error}") from None
 

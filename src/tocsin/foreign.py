@@ -85,7 +85,7 @@ def _check_address(source: Source, scheme: str, base: Path) -> None:
     from tocsin.connectors._options import check_options
 
     try:
-        check_options(parse_address(getattr(source, scheme), {}, base, "source"))
+        check_options(parse_address(getattr(source, scheme), {}, base, "source", scheme))
     except (ValueError, SetupError) as error:
         raise Mistake(str(error), scheme) from None
 

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from tocsin.codecs import Cell, Column, CsvSettings, TimeSettings
+from tocsin.codecs.csv import POST
 from tocsin.codecs.csv import Decoder as CsvDecoder
 from tocsin.codecs.line_protocol import Lines
 from tocsin.codecs.readings import Decoder
@@ -55,7 +56,7 @@ class Ingest:
         self._series = series
         self._take = take
         self._device_tag = device_tag
-        self._decoder = Decoder(series)
+        self._decoder = Decoder(series, besides=(CSV,))
         self._lines: dict[str, Lines] = {}
         self._tables: dict[tuple[str, ...], CsvDecoder] = {}
         self.rejected = 0
@@ -121,7 +122,7 @@ class Ingest:
             if len(self._tables) >= _MOST:
                 self._tables.clear()
             table = self._tables[form, *labels] = CsvDecoder(_table(labels, form), self._series)
-        place = {"file": "the post", "line": 1, "offset": 0}
+        place = {"file": POST, "line": 1, "offset": 0}
         try:
             step = table.decode(Record(body, place, place))
         except SetupError as error:

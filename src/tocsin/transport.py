@@ -118,7 +118,7 @@ def check_listening(url: str, base: Path, document: Document) -> None:
     from tocsin.connectors._options import check_listening, check_options
 
     try:
-        address = parse_address(url, {}, base)
+        address = parse_address(url, {}, base, "source", "http")
         check_listening(address)
         check_options(address)
     except (ValueError, SetupError) as error:

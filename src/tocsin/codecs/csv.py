@@ -26,6 +26,8 @@ from tocsin.errors import SetupError, did_you_mean
 from tocsin.reading import Batch, Series
 from tocsin.record import Decoded, Record, Reject
 
+POST = "the post"
+"""What a table is called that was posted: there is no file of it, and no settings."""
 OPEN_LIMIT = 64 << 10
 """How far a quoted field may reach before its quote counts as a mistake."""
 
@@ -163,7 +165,8 @@ class Decoder:
             return "a quoted field is opened and not closed", []
         fields = self._fields(text)
         if len(fields) != width:
-            return f"{len(fields)} fields where the header has {width}", []
+            named = "field" if len(fields) == 1 else "fields"
+            return f"{len(fields)} {named} where the header has {width}", []
         return None, fields
 
     def _fields(self, text: str) -> list[str]:
@@ -236,17 +239,20 @@ def _check_columns(wanted: list[str], there: list[str], file: str, delimiter: st
         if name not in there:
             raise SetupError(
                 f"{file}: there is no column '{name}'.{did_you_mean(name, there)} "
-                f"{_subject(file)} has: {', '.join(there)}.{_other_delimiter(there, delimiter)}"
+                f"{_subject(file)} has: {', '.join(there)}.{_other_delimiter(there, delimiter, file)}"
             )
 
 
 def _subject(file: str) -> str:
     """What has the columns: not every table is a file."""
-    return f"T{file[1:]}" if file in ("the post", "the message") else "The file"
+    return f"T{file[1:]}" if file in (POST, "the message") else "The file"
 
 
-def _other_delimiter(there: list[str], delimiter: str) -> str:
+def _other_delimiter(there: list[str], delimiter: str, file: str) -> str:
     if len(there) > 1:
         return ""
     found = next((mark for mark in ";,\t|" if mark != delimiter and mark in there[0]), None)
-    return f" Its columns seem to be separated by {found!r}: set `delimiter: {found!r}`." if found else ""
+    if not found:
+        return ""
+    remedy = "over HTTP commas separate them" if file == POST else f"set `delimiter: {found!r}`"
+    return f" Its columns seem to be separated by {found!r}: {remedy}."

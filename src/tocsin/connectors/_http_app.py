@@ -231,7 +231,7 @@ def _told(taken: Taken) -> Response:
     return _answer(
         400,
         "invalid",
-        f"{kind}{taken.readings} readings taken, {len(taken.bad)} rejected; {where}{first.reason[:LONGEST]}",
+        f"{kind}{taken.readings} {'reading' if taken.readings == 1 else 'readings'} taken, {len(taken.bad)} rejected; {where}{first.reason[:LONGEST]}",
         {
             "taken": taken.readings,
             "rejected": len(taken.bad),

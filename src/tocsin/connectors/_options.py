@@ -42,7 +42,7 @@ OPTIONS: Mapping[str, Mapping[str, Option]] = {
     "amqp": {"prefetch": number(SHORT), "queue_type": choice("quorum", "classic"), "heartbeat": number(SHORT), **FILES},
     "http": {
         "token_file": FILE,
-        "max_bytes": number(2**31 - 1),
+        "max_bytes": Option("expected bytes, a whole number such as 10000000 for 10 MB", number(2**31 - 1).fits),
         "device": Option("expected the name of a tag"),
     },
     "journal": {},

@@ -38,10 +38,12 @@ _KNOWN = {JSON: JSON, JSON_LINES: JSON, ARROW: ARROW}
 class Decoder:
     """Messages of one pipeline to readings.
 
-    It remembers the names that it has seen, and is used by one thread.
+    It remembers the names that it has seen, and is used by one thread.  `besides` are content types that whoever calls it reads
+    itself: what is neither is told of them, too.
     """
 
-    def __init__(self, series: Series) -> None:
+    def __init__(self, series: Series, besides: Sequence[str] = ()) -> None:
+        self._expected = f"{', '.join((JSON, JSON_LINES, *besides))} or {ARROW}"
         whose = Whose(series)
         self._series = series
         self._read = {JSON: Texts(series, whose).read, ARROW: Tables(series, whose).read}
@@ -54,7 +56,7 @@ class Decoder:
         places: dict[str, list[int]] = {form: [] for form in self._read}
         faults = []
         for place, message in enumerate(messages):
-            form = _form(message.content_type, message.version) or _guess(message.body)
+            form = _form(message.content_type, message.version, self._expected) or _guess(message.body, self._expected)
             if form in places:
                 places[form].append(place)
             else:
@@ -72,7 +74,7 @@ def _alike(messages: Sequence[Message]) -> str:
     content_types, versions = set(map(_CONTENT_TYPE, messages)), set(map(_VERSION, messages))
     if not len(content_types) == len(versions) == 1:
         return ""
-    form = _form(content_types.pop(), versions.pop())
+    form = _form(content_types.pop(), versions.pop(), "")
     if not form:
         firsts = {body[:1] for body in map(_BODY, messages)}
         return JSON if firsts <= {b"{", b"["} else ""
@@ -80,16 +82,15 @@ def _alike(messages: Sequence[Message]) -> str:
 
 
 @lru_cache(maxsize=256)
-def _form(content_type: str, version: str) -> str:
+def _form(content_type: str, version: str, expected: str) -> str:
     """How a body is read, '' if its content type does not say, or why it is not."""
     if version != VERSION:
         return f"version '{version}' of the message is not known: expected {VERSION}; it may be from a newer Tocsin"
     plain = content_type.partition(";")[0].strip().lower()
-    expected = f"expected {JSON}, {JSON_LINES} or {ARROW}"
-    return _KNOWN.get(plain, f"content type '{content_type}' is not known: {expected}") if plain else ""
+    return _KNOWN.get(plain, f"content type '{content_type}' is not known: expected {expected}") if plain else ""
 
 
-def _guess(body: bytes) -> str:
+def _guess(body: bytes, expected: str) -> str:
     """What an unsaid body is by its first bytes, or why that cannot be told."""
     if body.startswith(_ARROW_BEGINS):
         return ARROW
@@ -97,4 +98,4 @@ def _guess(body: bytes) -> str:
         return JSON
     if not body:
         return "the message is empty"
-    return f"this is neither JSON nor an Arrow stream: set the content type to {JSON}, {JSON_LINES} or {ARROW}"
+    return f"this is neither JSON nor an Arrow stream: set the content type to {expected}"
