@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,6 +98,23 @@ def test_a_store_may_begin_or_cease_to_keep_readings(tmp_path: Path, then: Keep)
     kept = {"all": len(ROWS), "none": 2}[then]
     assert ask(tmp_path, "SELECT count(*) FROM readings") == [(kept,)]
     assert ask(tmp_path, "SELECT count(*) FROM recent_readings") == [(0 if then == "all" else 1,)]
+
+
+def test_what_a_store_kept_before_stays_until_somebody_deletes_it_as_the_documentation_says(tmp_path: Path) -> None:
+    """A day and a minute later the first readings are old; but the newest of `a` stays, however old it is."""
+    day = 24 * 3600
+    rows: list[Row] = [("a", 0, 1), ("a", 1, 2), ("b", 2, 3), ("b", day + 60, 4), ("b", day + 61, 5)]
+    run(parts_of(rows), store := store_in(tmp_path), idle_after=SECOND)
+    store.close()
+    run(parts_of(rows), store := store_in(tmp_path, readings="none"), idle_after=SECOND)
+    assert ask(tmp_path, "SELECT count(*) FROM readings") == [(5,)]
+    store.close()
+    text = (Path(__file__).parent.parent / "docs" / "pipeline-file.md").read_text()
+    statements = text.partition('sqlite3 smart-smoker.db "\n')[2].partition('"')[0]
+    with closing(sqlite3.connect(tmp_path / "readings.db")) as connection:
+        connection.executescript(statements)
+    times = ask(tmp_path, "SELECT time FROM readings ORDER BY time")
+    assert [(time - NOON) // SECOND for (time,) in times] == [1, day + 60, day + 61]  # type: ignore[operator]
 
 
 def test_what_was_decided_without_keeping_readings_cannot_be_decided_once_more(tmp_path: Path) -> None:
