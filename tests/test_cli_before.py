@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 from importlib import resources
@@ -108,8 +109,39 @@ def test_check_finds_files_of_a_source_that_are_not_there(here: Path, source: st
 
 def test_check_needs_neither_the_readings_nor_a_store(here: Path) -> None:
     (here / "readings.csv").unlink()
-    assert tocsin("check", "p.yaml").exit_code == 0
+    found = tocsin("check", "p.yaml")
+    assert found.exit_code == 0
+    assert "advice: `source.file`: there is no file readings.csv yet" in found.stdout
     assert sorted(path.name for path in here.iterdir()) == ["p.yaml"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_check_tells_of_columns_that_the_recording_does_not_have(here: Path, packed: bool) -> None:
+    text = b'\xef\xbb\xbf\n"time" , Device,"te;mp\n(C)",temp\n2024-01-01T00:00:00Z,a,1,2\n'
+    name = "other.csv.gz" if packed else "readings.csv"
+    (here / name).write_bytes(gzip.compress(text) if packed else text)
+    edit(here / "p.yaml", "readings.csv", name)
+    found = tocsin("check", "p.yaml")
+    assert found.exit_code == 0
+    (advice,) = [line for line in found.stdout.split("advice: ")[1:] if line.startswith(name)]
+    assert advice.startswith(
+        f"{name}: there is no column 'device'. Did you mean 'Device'? The file has: time, Device, te;mp\n(C), temp"
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"\x1f\x8bbroken", b"\n \n"])
+def test_check_says_nothing_of_a_recording_that_it_cannot_make_out(here: Path, content: bytes) -> None:
+    """What is wrong with it is for `run` to tell."""
+    (here / "readings.csv").write_bytes(content)
+    found = tocsin("check", "p.yaml")
+    assert (found.exit_code, "advice" in found.stdout) == (0, False)
+
+
+def test_check_finds_nothing_wrong_with_a_recording_that_is_right(here: Path) -> None:
+    assert "advice" not in tocsin("check", "p.yaml").stdout
+    edit(here / "p.yaml", "readings.csv,", "readings.csv, header: [time, device, temp],")
+    (here / "readings.csv").write_text("2024-01-01T00:00:00Z,a,1\n")
+    assert "advice" not in tocsin("check", "p.yaml").stdout
 
 
 def test_check_loads_nothing_that_is_slow() -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from commands import ALERTS, LEDGER, edit, process, tocsin
+from services import free_port
+from tocsin.connectors.journal import Journal
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -120,6 +124,43 @@ def test_a_file_of_which_nothing_can_be_read_is_a_mistake(here: Path) -> None:
     found = tocsin("run", "p.yaml")
     assert found.exit_code == 78
     assert "error: nothing could be read. Mend what the dead letters name, which is mostly `source`" in found.stderr
+
+
+def test_what_has_not_left_when_publish_is_stopped_is_kept_in_the_spool_and_not_called_published(here: Path) -> None:
+    edit(here / "p.yaml", "rules:", f"broker: amqp://127.0.0.1:{free_port()}\nrules:")
+    publishing = process("publish", "p.yaml")
+    assert publishing.stderr is not None
+    while "trying again" not in (line := publishing.stderr.readline()):
+        assert line, "it ended by itself"
+    while not waiting(here / "p.spool"):
+        assert publishing.poll() is None
+        time.sleep(0.05)
+    publishing.send_signal(signal.SIGTERM)
+    _, told = publishing.communicate(timeout=60)
+    assert publishing.returncode == 143
+    assert "p: 7 readings taken in: what the broker has not confirmed is kept in the spool" in told
+    assert "still wait in the spool" in told
+
+
+def waiting(path: Path) -> bool:
+    """Whether the source's end is in a spool."""
+    if not path.exists():
+        return False
+    with closing(Journal(path, create=False)) as spool:
+        return any(sent.ended for sent in spool.sent(is_spool=True))
+
+
+def test_watch_says_since_when_it_has_counted(here: Path) -> None:
+    edit(here / "p.yaml", "rules:", "broker: journal\nrules:")
+    assert tocsin("publish", "p.yaml").exit_code == 0
+    watching = process("watch", "p.yaml")
+    assert watching.stderr is not None
+    while "TooHot is resolved: b" not in (line := watching.stderr.readline()):
+        assert line, "it ended by itself"
+    watching.send_signal(signal.SIGINT)
+    _, told = watching.communicate(timeout=60)
+    assert watching.returncode == 130
+    assert re.search(r"p: 7 readings in [0-9.]+ s since this `watch` began", told)
 
 
 def test_a_replay_is_not_put_beside_alerts_of_rules_as_they_once_were(here: Path) -> None:

@@ -34,6 +34,7 @@ def init(
 def check(file: PipelineFile) -> None:
     """Find every mistake in a pipeline file, offline."""
     from tocsin.cli.named import look_for_files
+    from tocsin.cli.recording import look_at_recording
     from tocsin.config import load
     from tocsin.rule import partition_labels
 
@@ -45,7 +46,7 @@ def check(file: PipelineFile) -> None:
         typer.echo(shared)
     if config.foreign is not None:
         typer.echo(f"messages of {config.foreign.scheme}: {config.foreign.promise}")
-    for advice in config.advice():
+    for advice in (*config.advice(), *look_at_recording(config)):
         typer.echo(f"advice: {advice}")
 
 

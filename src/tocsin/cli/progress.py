@@ -49,7 +49,9 @@ class _Once(event.Listener):
     def on_start(self, _event: event.Event) -> None:
         if not self._said:
             self._said = True
-            say("Compiling for this machine, for some seconds; only the first run with such rules does.")
+            say(
+                "Compiling for this machine, which takes up to half a minute, once: only the first run with such rules does."
+            )
 
     def on_end(self, _event: event.Event) -> None:
         """Nothing to tell."""

@@ -85,7 +85,8 @@ def publish(
         published = publish_(parts, stop.asked)
     if told is not None and stop.signal is None:
         told.published(published)
-    say(f"{config.name}: {several(published.readings, 'reading', 'readings')} published")
+    done = "taken in: what the broker has not confirmed is kept in the spool" if published.waiting else "published"
+    say(f"{config.name}: {several(published.readings, 'reading', 'readings')} {done}")
     if stop.signal is not None:
         say(f"Stopped. {_kept(parts, published)}; the next `publish` goes on from there.")
         raise typer.Exit(128 + stop.signal)
@@ -113,7 +114,8 @@ def watch(file: PipelineFile, log: Log = "console", supervised: Supervised = Fal
     ):
         stats = watch_(config.consuming, store, stop, bar, told)
     listed = f"see `tocsin dead-letters list {file}`"
-    _end(config, Outcome(stats, stop.signal), "Stopped. Everything acknowledged is saved.", listed)
+    since = "since this `watch` began"
+    _end(config, Outcome(stats, stop.signal), "Stopped. Everything acknowledged is saved.", listed, since)
 
 
 def _name(producer: str | None) -> str | None:
@@ -186,7 +188,7 @@ def replay(
     ledger: Ledger = False,
     from_: From = "source",
 ) -> None:
-    """Read the whole source from its start, and tell nobody."""
+    """Read the whole source once more from its start, and show the alerts: nobody is notified."""
     from tocsin.config import load
 
     if from_ not in ("source", "store"):
@@ -261,9 +263,9 @@ def _store_url(text: str | None) -> str | None:
         raise typer.BadParameter(str(error)) from None
 
 
-def _end(config: Config, outcome: Outcome, stopped: str, dead_letters: str) -> None:
-    """Tell how it went; an exit code if it was stopped."""
-    say(_summary(config.name, outcome.stats), **_counts(config.name, outcome.stats))
+def _end(config: Config, outcome: Outcome, stopped: str, dead_letters: str, since: str = "") -> None:
+    """Tell how it went, `since` when that is counted; an exit code if it was stopped."""
+    say(_summary(config.name, outcome.stats, since), **_counts(config.name, outcome.stats))
     if outcome.exit_code:
         say(stopped)
         raise typer.Exit(outcome.exit_code)
@@ -300,7 +302,7 @@ def _counts(name: str, stats: Stats) -> dict[str, Any]:
     }
 
 
-def _summary(name: str, stats: Stats) -> str:
+def _summary(name: str, stats: Stats, since: str) -> str:
     counts = (
         f"{stats.late:,} late",
         several(stats.conflicts, "conflict", "conflicts"),
@@ -311,6 +313,6 @@ def _summary(name: str, stats: Stats) -> str:
         f"{stats.resolved:,} resolved",
     )
     rate = f" ({stats.rate:,.0f}/s)" if stats.rate else ""
-    return (
-        f"{name}: {several(stats.readings, 'reading', 'readings')} in {stats.seconds:.1f} s{rate}, {', '.join(counts)}"
-    )
+    began = f" {since}" if since else ""
+    read = several(stats.readings, "reading", "readings")
+    return f"{name}: {read} in {stats.seconds:.1f} s{began}{rate}, {', '.join(counts)}"

@@ -128,7 +128,7 @@ class ProducerReport:
         refused = f", {rejected:,} rejected" if rejected else ""
         self._events.info(
             "progress",
-            f"{readings:,} readings published ({rate:,.0f}/s){refused}, {waiting:,} messages wait",
+            f"{readings:,} readings taken in ({rate:,.0f}/s){refused}, {waiting:,} messages wait",
             readings=readings,
             **({"rejected": rejected} if rejected else {}),
             readings_per_second=round(rate, 1),
