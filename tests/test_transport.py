@@ -149,6 +149,29 @@ def test_and_the_other_way_round(here: Path) -> None:
     found = tocsin("run", "p.yaml")
     assert found.exit_code == 78
     assert "this store was filled from journal:p" in found.stderr
+    assert "Put the old `broker:` back. Or begin anew" in found.stderr
+
+
+def test_behind_another_broker_a_pipeline_begins_anew_and_keeps_its_history_as_the_refusal_says(here: Path) -> None:
+    """From the file alone to the journal, and from there to the journal under another name."""
+    assert tocsin("run", "p.yaml").exit_code == 0
+    for place, broker in enumerate(("journal", "{url: journal, name: other}")):
+        old = (here / "p.yaml").read_text()
+        (here / "old.yaml").write_text(old)
+        (here / "p.yaml").write_text(
+            f"broker: {broker}\n" + "".join(line for line in old.splitlines(True) if "broker:" not in line)
+        )
+        refused = tocsin("run", "p.yaml")
+        assert refused.exit_code == 78
+        assert "name another store, as in `store: sqlite:///another.db`" in refused.stderr
+        text = "".join(line for line in (here / "p.yaml").read_text().splitlines(True) if "store:" not in line)
+        (here / "p.yaml").write_text(f"store: sqlite:///another-{place}.db\n{text}")
+        for file in here.glob("p.journal*"):
+            file.unlink()
+        found = tocsin("run", "p.yaml")
+        assert found.exit_code == 0, found.stderr
+        for name in ("old.yaml", "p.yaml"):
+            assert tocsin("alerts", "ledger", name).stdout == LEDGER
 
 
 def test_a_journal_that_was_made_anew_is_told_from_the_one_that_the_store_remembers(here: Path) -> None:

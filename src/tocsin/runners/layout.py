@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     from tocsin.stores.writer import Desk
 
 
+ANEW = (
+    "Put the old `broker:` back. Or begin anew behind the new one, once everything that waits behind the old one is taken: name "
+    "another store, as in `store: sqlite:///another.db`, and move the producer's journal or spool away. This store stays as it "
+    "is: a copy of the pipeline file as it was reads it, as in `tocsin alerts list OLD.yaml`"
+)
+"""What to do where readings are to come another way."""
+
+
 def refuse_another_layout(desk: Desk, parts: Consuming) -> None:
     """SetupError where the store knows another source, other partitions, or decides them otherwise; nothing is taken over yet."""
     _refuse_another_source(desk, parts)
@@ -26,7 +34,7 @@ def _refuse_another_source(desk: Desk, parts: Consuming) -> None:
             where = position.get("broker") or position.get("file", "another source")
             raise SetupError(
                 f"this store was filled from {where}, not from {broker.identity}: what was read there would be counted again, "
-                "or be missed. Take a new store, or put the old `broker:` back"
+                f"or be missed. {ANEW}"
             )
 
 

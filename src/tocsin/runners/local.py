@@ -19,6 +19,7 @@ from tocsin.pipeline import Decider, Pipeline, Saver
 from tocsin.runners.ahead import Ahead, Source
 from tocsin.runners.events import ConsumerReport, Events
 from tocsin.runners.idle import Idleness
+from tocsin.runners.layout import ANEW
 from tocsin.runners.pace import Pace
 from tocsin.runners.steps import StepReport
 from tocsin.runners.stop import Stop
@@ -79,7 +80,7 @@ def run(parts: Parts, store: SqlStore, *, idle_after: int, progress: Progress | 
         if start.position is not None and "broker" in start.position:
             raise SetupError(
                 f"this store was filled from {start.position['broker']}, not from the source directly: what was read there "
-                "would be counted again. Take a new store, or put the old `broker:` back"
+                f"would be counted again. {ANEW}"
             )
         parts.watermark.newest = start.newest
         parts.watermark.advance(start.watermark)
