@@ -116,6 +116,7 @@ def test_a_post_that_is_repeated_counts_once_and_one_from_the_future_is_flagged(
     _, told = running.communicate(timeout=60)
     assert "2 readings in" in told
     assert "0 repeats, 1 future" in told
+    assert "1 reading from the future, which no rule sees, such as temp_c of" in told
 
 
 def test_a_post_that_was_durable_but_not_answered_counts_once_when_it_is_repeated(port: int) -> None:

@@ -34,6 +34,10 @@ def test_every_line_of_a_run_is_an_object_with_time_level_and_message(here: Path
     by_event = {line["event"]: line for line in found if "event" in line}
     assert (by_event["connected"]["pipeline"], by_event["connected"]["part"]) == ("p", "consumer")
     assert by_event["connected"]["broker"] == "the journal p.journal"
+    fired = [line for line in found if line.get("event") == "alert fired"]
+    assert [(line["part"], line["rule"], line["key"]["device"]) for line in fired] == [
+        ("consumer", "TooHot", who) for who in "aab"
+    ]
     assert (by_event["dead letters"]["count"], by_event["dead letters"]["level"]) == (1, "warning")
     summary = by_event["summary"]
     assert (summary["readings"], summary["fired"], summary["resolved"], summary["dead_letters"]) == (7, 3, 2, 1)
