@@ -44,6 +44,20 @@ def test_a_connection_is_made_again_until_the_work_is_done() -> None:
     assert (len(begun), len(closed)) == (4, 3)
 
 
+def test_who_asks_for_patience_is_asked_ever_more_seldom_though_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(Reconnecting, "_wait", lambda _, pause: pauses.append(pause))
+    reconnecting = Reconnecting("it", EVENTS, never)
+    _, failed = failing(*[RetryLater("nobody listens")] * 15)
+
+    def work() -> None:
+        reconnecting.connected()
+        failed()
+
+    reconnecting.run(work, lambda: None)
+    assert pauses == [min(supervising.PATIENT, 0.001 * 2**times) for times in range(1, 16)]
+
+
 def test_what_connecting_again_does_not_mend_is_raised() -> None:
     _, work = failing(SetupError("wrong password"))
     with pytest.raises(SetupError):

@@ -13,6 +13,8 @@ FIRST, LONGEST = 0.1, 15.0
 """Seconds of the first pause, and of the longest; each is up to twice the one before."""
 TIMES, WHILE = 4, 300.0
 """How often a part may die within so many seconds until that is what its run ends with."""
+PATIENT = 2.0
+"""Seconds of the longest pause where somebody is there and asks for patience."""
 AGAIN = 30.0
 """Seconds between two lines that somebody asks for patience, which may be asked ten times a second."""
 STEP = 0.05
@@ -26,7 +28,7 @@ class Reconnecting:
         self._what = what
         self._events = events.of(broker=what)
         self._stopped = stopped
-        self._pause = FIRST
+        self._pause = self._patience = FIRST
         self._away_since: float | None = None
         self._known = False
         self._tell_again = 0.0
@@ -47,6 +49,7 @@ class Reconnecting:
     def run(self, work: Callable[[], None], close: Callable[[], None]) -> None:
         """Until `work` returns, or it is told to stop; in between `close`, and a pause."""
         while not self._stopped():
+            began = time.monotonic()
             try:
                 work()
                 return
@@ -57,17 +60,20 @@ class Reconnecting:
                         "connection lost", f"{error}; trying again until it is there", error=str(error)
                     )
                 close()
+                self._wait(self._pause)
+                self._pause = min(LONGEST, 2 * self._pause)
             except RetryLater as error:
                 if time.monotonic() >= self._tell_again:
                     self._tell_again = time.monotonic() + AGAIN
                     self._events.info("waiting", f"{error}; waiting", error=str(error))
                 close()
-            self._wait()
+                # To have connected is no progress here: only to have worked for a while.
+                self._patience = FIRST if time.monotonic() - began > LONGEST else min(PATIENT, 2 * self._patience)
+                self._wait(self._patience)
 
-    def _wait(self) -> None:
-        """A pause, longer each time and never the same for two processes."""
-        until = time.monotonic() + self._pause * random.uniform(0.5, 1.0)
-        self._pause = min(LONGEST, 2 * self._pause)
+    def _wait(self, pause: float) -> None:
+        """A pause, never the same for two processes."""
+        until = time.monotonic() + pause * random.uniform(0.5, 1.0)
         while time.monotonic() < until and not self._stopped():
             time.sleep(STEP)
 
