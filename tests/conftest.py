@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     """The fields of every event while the test goes on, with its name and level."""
     found: list[dict[str, Any]] = []
 
@@ -33,7 +34,9 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
             found.append({"event": told["event"], "level": record.levelname, **told["fields"]})
 
     log, ear = logging.getLogger("tocsin"), Ear()
-    monkeypatch.setattr(log, "level", logging.INFO)
     monkeypatch.setattr(supervising, "FIRST", 0.001)
     monkeypatch.setattr(log, "handlers", [ear])
-    return found
+    before = log.level
+    log.setLevel(logging.INFO)
+    yield found
+    log.setLevel(before)
