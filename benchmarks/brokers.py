@@ -50,7 +50,7 @@ from tocsin.runners.watch import Watcher
 from tocsin.stats import Stats
 from tocsin.stores import open_store
 
-AHEAD, SOME = 5_000, 1_000
+AHEAD, SOME = 50_000, 1_000
 """So many messages are unconfirmed at most, as in `tocsin publish`; so many are sent at once."""
 PIPELINE = """
 pipeline: {name}

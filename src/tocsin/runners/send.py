@@ -24,8 +24,14 @@ OVERDUE = 10.0
 Who fills the spool without a pause takes the lock again before one that waits for it has woken: at 10,000 messages a second
 a removal waited for up to three seconds, in which nothing was sent.
 """
-WINDOW = 5_000
-"""Messages that may be on their way to the broker without its confirmation."""
+WINDOW, WINDOW_BYTES = 50_000, 32 << 20
+"""Messages that may be on their way to the broker without its confirmation, and bytes of them.
+
+Kafka takes half a second to give a producer its number, and what waits for it then goes out at once. A client may hold all of them
+in memory while the broker does not read.
+"""
+LOOK = 5_000
+"""Messages that are read from the spool at once: in between, what is confirmed is heard of."""
 
 
 class Sender:
@@ -78,7 +84,9 @@ class _Spool:
     """The journal as it is emptied: what is on its way, and what may go."""
 
     def __init__(self, journal: Journal) -> None:
-        self.on_their_way: deque[int] = deque()
+        self.on_their_way: deque[tuple[int, int]] = deque()
+        """Of each message its position and its size."""
+        self._bytes = 0
         self._journal = journal
         self._upto, _ = journal.span()
         self._changes = -1
@@ -88,9 +96,9 @@ class _Spool:
     def read(self) -> list[Message]:
         """The next messages, if there are any and the window has room."""
         changes = self._journal.changes()
-        if len(self.on_their_way) >= WINDOW or changes == self._changes:
+        if len(self.on_their_way) >= WINDOW or self._bytes >= WINDOW_BYTES or changes == self._changes:
             return []
-        found = self._journal.read(self._upto, WINDOW - len(self.on_their_way))
+        found = self._journal.read(self._upto, min(LOOK, WINDOW - len(self.on_their_way)))
         if not found:
             self._changes = changes
         return found
@@ -98,11 +106,14 @@ class _Spool:
     def sent(self, messages: Sequence[Message]) -> None:
         """These are on their way."""
         self._upto = messages[-1].position
-        self.on_their_way.extend(message.position for message in messages)
+        self.on_their_way.extend([(message.position, len(message.body)) for message in messages])
+        self._bytes += sum([len(message.body) for message in messages])
 
     def confirmed(self, count: int) -> None:
         """So many more have arrived."""
-        self._done = [self.on_their_way.popleft() for _ in range(count)][-1]
+        arrived = [self.on_their_way.popleft() for _ in range(count)]
+        self._done = arrived[-1][0]
+        self._bytes -= sum([size for _, size in arrived])
 
     def let_go(self) -> None:
         """Remove what has arrived, now and then and when nobody is writing; only what is overdue waits for that."""
