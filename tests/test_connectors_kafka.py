@@ -14,6 +14,8 @@ from typing import IO, Any
 
 import pytest
 from confluent_kafka import KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions
 
 from services import free_port, or_skip
 from services.kafka import Kafka
@@ -313,6 +315,21 @@ def test_a_paused_source_gives_nothing_and_then_goes_on_where_it_was(server: Kaf
         assert bodies(take(source, 3)) == [b"3", b"4", b"5"]
 
 
+def test_a_partition_that_is_added_to_a_topic_of_others_is_found_soon(server: Kafka) -> None:
+    topic = named(server.url, 1)
+    publish(topic, numbered(1))
+    theirs = Broker(topic.address, topic.name, (), create=False)
+    with reading(theirs) as source:
+        assert gain(source, 1) == {"0"}
+        admin = AdminClient({"bootstrap.servers": topic.address.servers[0]})
+        admin.create_partitions([NewPartitions(topic.name, 2)])[topic.name].result(LONG)
+        gained: set[str] = set()
+        deadline = time.monotonic() + 120
+        while not gained and time.monotonic() < deadline:
+            gained.update(source.poll(100, 0.2).gained)
+    assert gained == {"1"}
+
+
 def test_what_is_begun_while_paused_waits_too(server: Kafka) -> None:
     broker = named(server.url)
     publish(broker, numbered(3))
@@ -423,6 +440,33 @@ def test_a_password_may_be_proved_without_being_sent(server: Kafka) -> None:
 
 
 # Not there
+
+
+def test_a_client_that_nobody_answered_goes_without_taking_the_process_with_it() -> None:
+    """Each waits for its answer for ten seconds more, in a thread of its own, in which the collector may find it."""
+    script = f"""
+import gc, time
+from tocsin.address import parse_address
+from tocsin.connectors import Broker
+from tocsin.connectors._kafka import Topic
+from tocsin.errors import NotConnected
+gc.disable()
+broker = Broker(parse_address("kafka://127.0.0.1:{free_port()}", {{}}), "t", ("0",))
+for _ in range(4):
+    try:
+        Topic(broker).ready()
+    except NotConnected as error:
+        held = [error]
+        held.append(held)
+gc.enable()
+gc.set_threshold(1, 1, 1)
+until = time.monotonic() + 13
+while time.monotonic() < until:
+    time.sleep(0.1)
+print("alive")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
 
 
 def test_a_broker_that_is_not_there_is_noticed_soon_and_quietly(capfd: pytest.CaptureFixture[str]) -> None:

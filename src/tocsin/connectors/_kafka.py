@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
@@ -27,6 +28,10 @@ T = TypeVar("T")
 PATIENCE = 10.0
 """Seconds that a broker may take for one answer; a broker that is not there is noticed long before."""
 _STEP = 0.05
+_MARGIN = 5.0
+"""Seconds that the client may be late with saying that there was no answer."""
+_leaving: list[tuple[float, AdminClient]] = []
+_leaving_lock = Lock()
 
 _PASSWORD = "check user and password, and ?mechanism="  # noqa: S105
 _CERTIFICATE = "check ?ca=, ?cert= and ?key=, and that the port speaks TLS"
@@ -154,8 +159,24 @@ class Faults:
     def check(self) -> None:
         """Raise what was told, once."""
         fault, self._fault = self._fault, None
-        if fault is not None:
-            raise fault
+        try:
+            if fault is not None:
+                raise fault
+        finally:
+            del fault  # else the error's traceback holds the error, and with it a client, until the collector comes
+
+
+def _let_go_later(admin: AdminClient) -> None:
+    """Keep a client until nothing that it was asked can be answered any more.
+
+    It answers in a thread of its own, in which Python may collect garbage; and librdkafka ends the process if a client goes
+    in its own thread. An error of ours that was raised holds the client by its traceback, in a cycle that waits for the collector.
+    """
+    now = time.monotonic()
+    with _leaving_lock:
+        gone = [client for until, client in _leaving if until <= now]
+        _leaving[:] = [*(one for one in _leaving if one[0] > now), (now + PATIENCE + _MARGIN, admin)]
+    gone.clear()
 
 
 class Topic:
@@ -170,6 +191,12 @@ class Topic:
 
     def ready(self) -> None:
         """Make the topic if it is to be made, and check that it is as described."""
+        try:
+            self._be_ready()
+        finally:
+            _let_go_later(self._admin)
+
+    def _be_ready(self) -> None:
         found = self._partitions()
         if found is None:
             if not self._broker.create:

@@ -41,6 +41,8 @@ Fetched: TypeAlias = Any
 
 SESSION = 10_000
 """Milliseconds after which the partitions of a process that died go to others."""
+REFRESH = 5_000
+"""Milliseconds after which a topic that is not ours is asked for new partitions."""
 LINGER = 2
 """Milliseconds that a message waits for others to travel with: alone it is confirmed in 3 ms; with 5 it takes 6.5, and
 at full speed a sixth more go through."""
@@ -166,6 +168,8 @@ class Source:
             # The client fetches ahead until its queue is full, and then looks again after a second by default, in which
             # a fast reader runs dry: 128,000 messages/s instead of 165,000.
             "fetch.queue.backoff.ms": 10,
+            # Somebody else's topic may be given more partitions; the client would look for them every five minutes.
+            **({} if self._broker.partitions else {"topic.metadata.refresh.interval.ms": REFRESH}),
             "error_cb": self._faults.heard,
         }
 
