@@ -382,7 +382,7 @@ def test_without_create_a_queue_is_taken_as_it_is(server: RabbitMQ, client: pika
     [
         (False, {}, "its 'durable' is another one: received 'true' but current is 'false'"),
         (True, {"x-queue-type": "quorum"}, "its 'x-dead-letter-exchange' is another one"),
-        (True, {"x-dead-letter-exchange": "odd.dead"}, "its 'x-queue-type' is another one"),
+        (True, {"x-dead-letter-exchange": "odd.dead", "x-dead-letter-routing-key": "of 1"}, "its 'x-queue-type' is"),
     ],
 )
 def test_a_queue_that_is_otherwise_is_named_with_what_differs(
@@ -396,6 +396,26 @@ def test_a_queue_that_is_otherwise_is_named_with_what_differs(
     assert "queue 'odd.0' exists already" in str(raised.value)
     assert said in str(raised.value)
     assert "create: false" in str(raised.value)
+
+
+@pytest.mark.parametrize(("before", "now"), [(2, 3), (3, 2)])
+def test_another_number_of_partitions_is_refused_before_anything_is_made_or_read(
+    server: RabbitMQ, client: pika.BlockingConnection, before: int, now: int
+) -> None:
+    name = next(names)
+    made, other = (broker_at(server.url, name, tuple(map(str, range(number)))) for number in (before, now))
+    publish(made, numbered(3))
+    for part in (open_sink(other), open_source(other, "kit")):
+        with pytest.raises(SetupError, match=f"queue '{name}.0' is one of {before}, and `partitions` has {now}: set"):
+            part.open()
+    with Reader(made) as reader:
+        assert seqs(reader.take(3)) == [0, 1, 2]
+    channel = client.channel()
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="NOT_FOUND"):
+        channel.queue_declare(f"{name}.{max(before, now)}", passive=True)
+    if now > before:
+        with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="NOT_FOUND"):
+            client.channel().queue_declare(f"{name}.{before}", passive=True)
 
 
 # Who may come in

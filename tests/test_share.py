@@ -20,11 +20,12 @@ from tocsin.address import Address
 from tocsin.checkpoint import resume
 from tocsin.connectors import Broker, Source, open_source
 from tocsin.engine import Engine
-from tocsin.errors import StoreError, TakenOver, TocsinError
+from tocsin.errors import SetupError, StoreError, TakenOver, TocsinError
 from tocsin.instant import SECOND
 from tocsin.pipeline import Decider
 from tocsin.reading import Series
 from tocsin.rule import parse_rules
+from tocsin.runners.layout import refuse_another_layout
 from tocsin.runners.local import replay_admitted
 from tocsin.runners.owned import Consuming
 from tocsin.runners.owning import Owning
@@ -193,6 +194,23 @@ def test_what_two_units_admitted_is_decided_once_more_by_each_for_itself(store: 
     assert outcome.stats.readings == 4
 
 
+def test_a_unit_that_was_owned_and_never_given_anything_does_not_bind_the_store(store: SqlStore) -> None:
+    """As after a start with a partition too many: what was there before is right again."""
+    rules, desk, position = parse_rules(HOT, None), store.desk(), {"broker": consuming().broker.identity}
+    for name in "012":
+        engine = Engine(rules, Series())
+        writer = desk.writer(engine.series, name)
+        decider = Decider(rules, engine, clock := Watermark(0), position, resume(writer, rules, engine).counted)
+        batch = batch_of([("a", 0, 99)] if name != "2" else [], engine.series)
+        writer.save(decider.decide(batch, clock.admit(batch)))
+    refuse_another_layout(desk, consuming("0", "1"))
+    with pytest.raises(
+        SetupError, match=r"decided each by itself, and now .* all together.* `partitions` of `broker:` or"
+    ):
+        refuse_another_layout(desk, consuming(""))
+    desk.close()
+
+
 def test_whoever_looks_needs_no_lock_and_whoever_writes_waits_for_it_as_long_as_wanted(store: SqlStore) -> None:
     """Another process may be frozen in the middle of a transaction."""
     asked = []
@@ -257,10 +275,11 @@ class Told:
         self._told.append(event)
 
 
-def consuming() -> Consuming:
+def consuming(*names: str) -> Consuming:
     rules = parse_rules(HOT, None)
     broker = Broker(Address("journal", "", path="none"), "p")
-    return Consuming("p", rules, [Unit("", ("0",))], lambda _: Engine(rules, Series()), 0, 0, SECOND, broker)
+    units = [Unit(name, (name or "0",)) for name in names or [""]]
+    return Consuming("p", rules, units, lambda _: Engine(rules, Series()), 0, 0, SECOND, broker)
 
 
 def source() -> Source:

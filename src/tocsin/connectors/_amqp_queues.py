@@ -4,6 +4,10 @@
     {name}.dead               an exchange for what the broker itself expels
     {name}.expelled           the queue behind it
 
+How many partitions there are stands with each numbered queue, as the routing key of what it expels: one that the fanout
+exchange does not look at, and RabbitMQ compares it when a queue is declared once more. So nobody, whatever it knows, reads or
+publishes by another number.
+
 Quorum queues by default: they are replicated and forget nothing that was confirmed.  RabbitMQ 4
 expels a message after twenty deliveries unless `x-delivery-limit` is -1, and crash after crash of a consumer would
 come to that.  RabbitMQ 3 has no such limit unless it is given one; it takes -1, and then expels a message that
@@ -67,6 +71,8 @@ def _declare(link: Link, broker: Broker, kind: str, queues: list[str]) -> None:
     link.ask(channel.queue_declare, expelled, durable=True, arguments=_arguments(link, kind))
     link.ask(channel.queue_bind, expelled, dead)
     arguments = _arguments(link, kind) | {"x-dead-letter-exchange": dead}
+    if broker.queue is None:
+        arguments["x-dead-letter-routing-key"] = f"of {len(queues)}"
     for queue in queues:
         link.ask(channel.queue_declare, queue, durable=True, arguments=arguments)
     link.drop(channel)

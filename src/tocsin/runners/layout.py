@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tocsin.errors import SetupError
+from tocsin.instant import LONG_AGO
 
 if TYPE_CHECKING:
     from tocsin.runners.owned import Consuming
@@ -49,10 +50,11 @@ def _refuse_other_partitions(desk: Desk, parts: Consuming) -> None:
 
 
 def _refuse_other_units(desk: Desk, parts: Consuming) -> None:
-    known, units = desk.checkpoints().keys(), {unit.name for unit in parts.units}
-    if known - units:
-        before, now = ("together", "each by itself") if "" in known else ("each by itself", "together")
+    """What was owned and never given anything is no reason."""
+    filled = {name for name, checkpoint in desk.checkpoints().items() if checkpoint.newest != LONG_AGO}
+    if filled - {unit.name for unit in parts.units}:
+        before, now = ("all together", "each by itself") if "" in filled else ("each by itself", "all together")
         raise SetupError(
-            f"this store was filled while the partitions were decided {before}, and the rules' `by` now has them decided "
-            f"{now}: what is known of the past would be in the wrong place. Put the old `by` back, or take a new store"
+            f"this store was filled while partitions were decided {before}, and now they are to be decided {now}: what is known of the past "
+            "would be in the wrong place. Either `partitions` of `broker:` or the `by` of a rule was changed: put it back, or take a new store"
         )
