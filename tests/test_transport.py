@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from commands import LEDGER, READINGS, edit, process, tocsin
 from faults import ask
 from services import free_port
 from tocsin.config import load
+from tocsin.connectors.journal import Journal
+from tocsin.message import Message
 
 SMOKER = (
     "{pipeline: p, source: {file: a.csv, time: t, readings: {x: {metric: m, device: a}, y: {metric: m, device: b}}}, "
@@ -235,9 +238,10 @@ def test_a_producers_name_is_made_of_letters(here: Path) -> None:
     assert here.exists()
 
 
-def test_each_producer_has_a_spool_of_its_own(tmp_path: Path) -> None:
+def test_each_producer_has_a_spool_of_its_own_that_no_other_pipeline_can_have(tmp_path: Path) -> None:
+    """A plus is in no name: `p.roof` may be a pipeline."""
     transport = load(written(tmp_path, "'amqp://h'")).transport
-    assert transport.journal_of("roof") == tmp_path / "p.roof.spool"
+    assert transport.journal_of("roof") == tmp_path / "p+roof.spool"
     assert transport.journal_of(None) == tmp_path / "p.spool"
     assert load(written(tmp_path, "journal")).transport.journal_of("roof") == tmp_path / "p.journal"
 
@@ -247,7 +251,7 @@ def test_a_producer_that_is_stopped_says_what_still_waits_for_its_broker(here: P
     edit(here / "p.yaml", "rules:", f"broker: 'amqp://127.0.0.1:{free_port()}'\nrules:")
     command = process("publish", "p.yaml", "--producer", "roof")
     deadline = time.monotonic() + 60
-    spool = here / "p.roof.spool"
+    spool = here / "p+roof.spool"
     while not (spool.exists() and ask(spool, "SELECT count(*) FROM messages WHERE kind = 'end'") == [(1,)]):
         assert time.monotonic() < deadline, "it does not publish"
         time.sleep(0.05)
@@ -255,7 +259,16 @@ def test_a_producer_that_is_stopped_says_what_still_waits_for_its_broker(here: P
     _, told = command.communicate(timeout=60)
     assert command.returncode == 143
     (count,) = ask(spool, "SELECT count(*) FROM messages")[0]
-    assert f"Stopped. {count} messages still wait in the spool p.roof.spool" in told
+    assert f"Stopped. {count} messages still wait in the spool p+roof.spool" in told
+
+
+@pytest.mark.parametrize(("spool", "code"), [("p.spool", 78), ("p+roof.spool", 78), ("p-2.spool", 0), ("p.2.spool", 0)])
+def test_what_waits_in_a_spool_of_its_own_is_not_left_behind_for_the_journal(here: Path, spool: str, code: int) -> None:
+    with closing(Journal(here / spool)) as left:
+        left.producer("p").append([Message(b"[]")], {})
+    edit(here / "p.yaml", "rules:", "broker: journal\nrules:")
+    found = tocsin("publish", "p.yaml")
+    assert (found.exit_code, f"{spool} holds messages" in found.stderr) == (code, code == 78)
 
 
 def test_a_run_that_ends_while_another_producer_is_waited_for_says_so(here: Path) -> None:

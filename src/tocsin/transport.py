@@ -49,10 +49,13 @@ class Transport:
         return units_of(self.partitions, partition_labels(rules), self.queue)
 
     def journal_of(self, producer: str | None) -> Path:
-        """The file of a producer by its name: several share a journal, and each has a spool of its own."""
+        """The file of a producer by its name: several share a journal, and each has a spool of its own.
+
+        No name has a plus: a pipeline `x.b` is not the producer `b` of a pipeline `x`.
+        """
         if producer is None or self.embedded:
             return self.journal
-        return self.journal.with_suffix(f".{producer}{self.journal.suffix}")
+        return self.journal.with_name(f"{self.journal.stem}+{producer}{self.journal.suffix}")
 
     def shared(self, rules: Sequence[Rule]) -> str:
         """Whether several consumers share its partitions, a sentence for `check`; '' where there is one."""

@@ -208,8 +208,9 @@ class Published:
 
 def _refuse_left_behind(parts: Publishing) -> None:
     """SetupError if messages of before `broker:` was changed still wait: from now on nobody would take or send them."""
-    pattern, lack = ("*.spool", "the old broker") if parts.embedded else (".journal", "a consumer")
-    for path in sorted(parts.journal.parent.glob(f"{parts.pipeline}{pattern}")):
+    patterns, lack = ((".spool", "+*.spool"), "the old broker") if parts.embedded else ((".journal",), "a consumer")
+    folder = parts.journal.parent
+    for path in sorted(path for pattern in patterns for path in folder.glob(f"{parts.pipeline}{pattern}")):
         with closing(Journal(path, create=False)) as left:
             waiting = left.waiting()
         if waiting:
