@@ -286,11 +286,3 @@ def test_the_clock_moves_nothing_while_the_source_is_made_to_wait(
     reached = journal.producer("p-q").state["watermark"]
     journal.close()
     assert reached == 500 * SECOND
-
-
-def test_messages_in_which_nothing_is_found_are_doubted_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    polls = [[message(second)._replace(body=b'{"t": 1, "d": "a"}') for second in range(800)] for _ in range(4)]
-    run(tmp_path, monkeypatch, Shop(*polls), settings=mapping(Beside("$key")))
-    assert caplog.text.count("held no reading: is the mapping in `source` right?") == 1

@@ -11,7 +11,7 @@ import pytest
 
 from tocsin.codecs.readings import Decoder, to_json
 from tocsin.connectors.journal import Journal
-from tocsin.errors import RunError, SetupError
+from tocsin.errors import RunError, SetupError, TakenOver
 from tocsin.ingest import Posted
 from tocsin.message import JSON, Kind, Message
 from tocsin.partition import Partitioner
@@ -199,6 +199,16 @@ def test_the_beginning_may_be_undercut_in_the_step_that_passes_it(path: Path) ->
     made.take([step(series, 3, 100)])
     told = {int(message.body) for message in sent(path) if message.kind == Kind.WATERMARK and message.body}
     assert told == {1_700_000_003 * SECOND}
+
+
+def test_who_has_nothing_to_say_notices_that_another_process_is_the_producer_now(path: Path) -> None:
+    made = publisher(path, Series())
+    made.tell()
+    Journal(path).producer("other")
+    made.tell()
+    Journal(path).producer("p")
+    with pytest.raises(TakenOver, match="another process publishes 'p' now, so this one stops"):
+        made.tell()
 
 
 def test_another_number_of_partitions_is_refused(path: Path) -> None:

@@ -68,6 +68,10 @@ class Log(Protocol):
         """Which of these keys are remembered."""
         ...
 
+    def see_that_it_is_ours(self) -> None:
+        """TakenOver if another process is this producer by now."""
+        ...
+
 
 class Publisher:
     """One source's readings on their way into a log.
@@ -162,6 +166,8 @@ class Publisher:
     def tell(self, to: int | None = None, *, again: bool = False) -> None:
         """Tell every partition how far this producer has come; with `to`, the wall clock has moved it there.
 
+        Where that is no news, see that no other process is this producer by now.
+
         `again` says it though it is no news, so that nobody takes a producer for dead whose source is quiet; one that has had nothing
         yet is not to be waited for.
         """
@@ -170,6 +176,8 @@ class Publisher:
         is_news = self.watermark.value > self._told or not self.log.numbers
         if is_news or (again and self.watermark.value != LONG_AGO and not self.ended):
             self._tell(Kind.WATERMARK)
+        else:
+            self.log.see_that_it_is_ours()
 
     def finish(self) -> None:
         """The source has ended: say so, once."""

@@ -75,10 +75,7 @@ class Producer:
                 (json.dumps(state), self.name, self._epoch),
             )
             if kept.rowcount == 0:
-                raise TakenOver(
-                    f"journal '{self.journal.path}': another process publishes '{self.name}' now, so this one stops. "
-                    "What it had published is kept, and the other goes on from there"
-                )
+                raise self._taken_over()
             connection.executemany("INSERT OR IGNORE INTO keys VALUES (?, ?, ?)", [(self.id, key, at) for key in keys])
             connection.executemany(INSERT, rows)
             connection.executemany(
@@ -88,6 +85,19 @@ class Producer:
             last = self.journal._last()  # noqa: SLF001
         self.journal._when_committed(partial(self._guard.note, last))  # noqa: SLF001
         self.numbers, self.state = numbers, state
+
+    def see_that_it_is_ours(self) -> None:
+        """TakenOver if another process is this producer by now: who has nothing to append would not notice."""
+        with self.journal._explained(StoreError):  # noqa: SLF001
+            own = "SELECT epoch FROM producers WHERE name = ?"
+            if self.journal._connection.execute(own, (self.name,)).fetchone() != (self._epoch,):  # noqa: SLF001
+                raise self._taken_over()
+
+    def _taken_over(self) -> TakenOver:
+        return TakenOver(
+            f"journal '{self.journal.path}': another process publishes '{self.name}' now, so this one stops. "
+            "What it had published is kept, and the other goes on from there"
+        )
 
     def close(self) -> None:
         """Let go of the journal."""

@@ -48,8 +48,6 @@ BEAT = 1.0
 """Seconds between two words of a producer on how far it has come, and between two looks for room in the journal."""
 ALIVE = 30.0
 """Seconds after which each says so again though nothing has changed: consumers wait two minutes for a word."""
-SILENT = 1_000
-"""After so many messages without a single reading the mapping is doubted."""
 
 Publish = Callable[["Publishing", Journal, str], Publisher]
 
@@ -73,7 +71,6 @@ class Feed:
         self._beat = self._alive = self._turned = time.monotonic()
         self._arrived = 0
         self._is_paused = False
-        self._unread = 0
         self.readings = 0
 
     def run(self) -> int:
@@ -170,7 +167,7 @@ class Feed:
         with self._journal.together():
             for step in steps:
                 step.stream.publisher.feed(step.batch, step.rejects, step.position, first, step.keys)
-        self._doubt(len(messages), steps)
+        self.readings += sum(len(step.batch) for step in steps)
         for stream in self._active() if len(messages) >= POLL else [step.stream for step in steps]:
             stream.quiet_since = now  # a backlog is read partition by partition, so none of them is quiet
 
@@ -198,18 +195,6 @@ class Feed:
 
     def _placed(self, arrival: int, message: Message, reject: Reject) -> Reject:
         return Reject(reject.data, {**place_of(self._broker, message, arrival), **reject.place}, reject.reason)
-
-    def _doubt(self, messages: int, steps: Sequence[Step]) -> None:
-        """Say it once if messages come and nothing in them is found."""
-        readings = sum(len(step.batch) for step in steps)
-        self.readings += readings
-        if self.readings or any(step.rejects for step in steps) or self._unread < 0:
-            return
-        self._unread += messages
-        if self._unread >= SILENT:
-            told = f"{self._broker}: {self._unread:,} messages held no reading: is the mapping in `source` right?"
-            self._events.warning("nothing found", told, messages=self._unread)
-            self._unread = -1
 
     def _go_on(self, now: float) -> None:
         """Move the clock where nothing comes; and once a second look for room, and tell how far the producers are."""
