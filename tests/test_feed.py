@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tocsin.address import parse_address
-from tocsin.codecs import Beside, Cell, Column, Constant, JsonSettings, MessageSettings, Part, TimeSettings
+from tocsin.codecs import Cell, Column, Constant, JsonSettings, MessageSettings, Part, TimeSettings
 from tocsin.codecs.readings import Decoder
 from tocsin.connectors import Broker, Polled
 from tocsin.connectors.journal import Journal, Retention
