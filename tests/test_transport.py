@@ -267,6 +267,8 @@ def test_what_waits_in_a_spool_of_its_own_is_not_left_behind_for_the_journal(her
     with closing(Journal(here / spool)) as left:
         left.producer("p").append([Message(b"[]")], {})
     edit(here / "p.yaml", "rules:", "broker: journal\nrules:")
+    checked = tocsin("check", "p.yaml")
+    assert (checked.exit_code, f"{spool} holds messages" in checked.stdout) == (0, code == 78)
     found = tocsin("publish", "p.yaml")
     assert (found.exit_code, f"{spool} holds messages" in found.stderr) == (code, code == 78)
 

@@ -37,6 +37,7 @@ def check(file: PipelineFile) -> None:
     from tocsin.cli.recording import look_at_recording
     from tocsin.config import load
     from tocsin.rule import partition_labels
+    from tocsin.runners.left import left_behind
 
     config = load(file)
     look_for_files(config)
@@ -48,6 +49,9 @@ def check(file: PipelineFile) -> None:
         typer.echo(f"messages of {config.foreign.scheme}: {config.foreign.promise}")
     for advice in (*config.advice(), *look_at_recording(config)):
         typer.echo(f"advice: {advice}")
+    transport = config.transport
+    if left := left_behind(transport.journal.parent, config.name, embedded=transport.embedded):
+        typer.echo(f"advice: {left}")
 
 
 def schema() -> None:

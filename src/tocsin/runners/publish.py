@@ -31,6 +31,7 @@ from tocsin.runners.ahead import Ahead, Source
 from tocsin.runners.events import Events, ProducerReport, older_copy
 from tocsin.runners.feed import Feed
 from tocsin.runners.idle import Idleness
+from tocsin.runners.left import left_behind
 from tocsin.runners.send import Sender
 
 if TYPE_CHECKING:
@@ -206,20 +207,6 @@ class Published:
     waiting: int = 0
 
 
-def _refuse_left_behind(parts: Publishing) -> None:
-    """SetupError if messages of before `broker:` was changed still wait: from now on nobody would take or send them."""
-    patterns, lack = ((".spool", "+*.spool"), "the old broker") if parts.embedded else ((".journal",), "a consumer")
-    folder = parts.journal.parent
-    for path in sorted(path for pattern in patterns for path in folder.glob(f"{parts.pipeline}{pattern}")):
-        with closing(Journal(path, create=False)) as left:
-            waiting = left.waiting()
-        if waiting:
-            raise SetupError(
-                f"{path} holds messages that {lack} has not taken ({waiting:,}), and with the `broker:` of now never would. Put the old "
-                "`broker:` back until they are taken, or move that file away"
-            )
-
-
 def _feeder(parts: Publishing, stopped: Callable[[], bool]) -> Callable[[], Published]:
     """What brings readings into the journal, ready to run."""
     if parts.foreign is None:
@@ -230,7 +217,8 @@ def _feeder(parts: Publishing, stopped: Callable[[], bool]) -> Callable[[], Publ
 
 def publish(parts: Publishing, stopped: Callable[[], bool]) -> Published:
     """Both loops, until the source ends and everything is confirmed, or it is told to stop."""
-    _refuse_left_behind(parts)
+    if left := left_behind(parts.journal.parent, parts.pipeline, embedded=parts.embedded):
+        raise SetupError(left)
     failed: list[BaseException] = []
     feeder, fed = _feeder(parts, lambda: stopped() or bool(failed)), threading.Event()
     if parts.embedded:
