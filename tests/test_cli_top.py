@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,7 +20,7 @@ from tocsin.cli.top import lines_of
 from tocsin.instant import SECOND
 from tocsin.message import Origin, Standing
 from tocsin.stores import Checkpoint
-from tocsin.stores.owner import Owner
+from tocsin.stores.owner import Owner, this_process
 from tocsin.stores.sql import Progress, Reached
 
 
@@ -51,6 +55,19 @@ def test_it_is_readable(here: Path) -> None:
     assert "1 open alert; 1 dead letter" in told.splitlines()
     assert "behind the clock" not in told, "it does not try to keep up"
     assert here.exists()
+
+
+def test_who_goes_on_and_says_nothing_is_told_from_nobody(here: Path) -> None:
+    """This process, as if it owned the pipeline and its broker were away; then one that is no more."""
+    assert tocsin("run", "p.yaml").exit_code == 0
+    with closing(sqlite3.connect(here / "p.db", isolation_level=None)) as store:
+        store.execute("UPDATE units SET process = ?, lease = 0", (this_process(),))
+        told = json.loads(tocsin("top", "p.yaml", "--json").stdout)
+        assert (told["owners"], told["silent"]) == ([], [f"process {os.getpid()} on {socket.gethostname()}"])
+        said = tocsin("top", "p.yaml").stdout
+        assert f"p: {told['silent'][0]} has it and says nothing: its broker is away, or it is frozen" in said
+        store.execute("UPDATE units SET process = ?", (f"{socket.gethostname()}:{2**30}:1",))
+    assert "p: nobody runs it now" in tocsin("top", "p.yaml").stdout
 
 
 NEWEST = 1_700_000_000 * SECOND

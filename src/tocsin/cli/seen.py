@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,8 @@ class Seen:
     """What was seen at one moment; `rates` are messages a second since the one before, by partition and producer.
 
     `store` is None as long as nothing was decided.  `at_broker` has the messages of each partition that no consumer has
-    acknowledged, None where that cannot be told, and then perhaps `unasked` says why.
+    acknowledged, None where that cannot be told, and then perhaps `unasked` says why.  `silent` are processes of this machine that
+    own something and say nothing.
     """
 
     pipeline: str
@@ -44,6 +45,7 @@ class Seen:
     unasked: str
     at: float
     asked: float
+    silent: Sequence[str] = ()
     rates: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
     @property
@@ -84,6 +86,7 @@ class Seen:
         return {
             "pipeline": self.pipeline,
             "owners": [{"unit": one.unit, "process": str(one)} for one in (store.owners if store else [])],
+            "silent": list(self.silent),
             "watermark": iso(self.watermark),
             "lag_seconds": self.lag,
             "newest": iso(self.newest),
@@ -116,7 +119,7 @@ class Seen:
 
 def see(config: Config, before: Seen | None = None) -> Seen:
     """One look; rates are since the one before."""
-    store, published, now = _store(config), list(_published(config)), time.monotonic()
+    (store, silent), published, now = _store(config), list(_published(config)), time.monotonic()
     if store is None and not published:
         raise SetupError(
             f"{config.name}: there is neither a store nor a journal yet: `tocsin run`, `tocsin publish` or `tocsin watch` begins"
@@ -131,21 +134,22 @@ def see(config: Config, before: Seen | None = None) -> Seen:
         for origin in store.origins:
             name = origin.partition, origin.producer
             rates[name] = max(0, origin.next - taken.get(name, origin.next)) / (now - before.at)
-    return Seen(config.name, store, published, at_broker, unasked, now, asked, rates)
+    return Seen(config.name, store, published, at_broker, unasked, now, asked, silent, rates)
 
 
-def _store(config: Config) -> Progress | None:
-    """What the store says; None as long as there is none."""
+def _store(config: Config) -> tuple[Progress | None, list[str]]:
+    """What the store says, None as long as there is none; and the owners that say nothing."""
     from pathlib import Path
 
     from tocsin.stores import open_store
 
     if config.store.startswith("sqlite:///") and not Path(config.store.removeprefix("sqlite:///")).exists():
-        return None
+        return None, []
     with closing(open_store(config.store, config.name, create=False)) as store:
         found = store.progress()
     # Whose lease had ended is told now: a broker may take a while to answer.
-    return replace(found, owners=[owner for owner in found.owners if owner.alive])
+    silent = dict.fromkeys(str(owner) for owner in found.owners if owner.silent)
+    return replace(found, owners=[owner for owner in found.owners if owner.alive]), list(silent)
 
 
 def _published(config: Config) -> Iterator[Sent]:
@@ -155,9 +159,8 @@ def _published(config: Config) -> Iterator[Sent]:
     if config.direct:
         return
     file = config.transport.journal
-    for path in (
-        [file] if config.transport.embedded else sorted({file, *file.parent.glob(f"{config.name}.*{file.suffix}")})
-    ):
+    beside = () if config.transport.embedded else file.parent.glob(f"{config.name}+*{file.suffix}")
+    for path in sorted({file, *beside}):
         if path.exists():
             with closing(Journal(path, create=False)) as journal:
                 yield from journal.sent(is_spool=not config.transport.embedded)

@@ -49,7 +49,8 @@ def lines_of(seen: Seen) -> Iterator[str]:
     """For people."""
     from tocsin.cli.seen import iso
 
-    yield f"{seen.pipeline}: {'; '.join(_run_by(seen)) or 'nobody runs it now'}"
+    silent = [f"{process} has it and says nothing: its broker is away, or it is frozen" for process in seen.silent]
+    yield f"{seen.pipeline}: {'; '.join([*_run_by(seen), *silent]) or 'nobody runs it now'}"
     lag = "" if seen.lag is None else f", {_spoken(seen.lag)} behind the clock"
     yield f"watermark {iso(seen.watermark) or 'none yet'}{lag}; newest reading {iso(seen.newest) or 'none yet'}"
     waiting = "" if seen.waiting is None else f"{several(seen.waiting, 'message waits', 'messages wait')}; "

@@ -41,6 +41,12 @@ class Owner:
         """Whether others have to wait."""
         return _is_alive(self.process, self.lease)
 
+    @property
+    def silent(self) -> bool:
+        """Whether it is a process of this machine that goes on without renewing its lease: its broker is away, or it is frozen."""
+        is_here = self.process.rsplit(":", 2)[0] == socket.gethostname()
+        return is_here and not self.alive and not _is_gone(self.process)
+
     def __str__(self) -> str:
         host, number, _ = self.process.rsplit(":", 2)
         return f"process {number} on {host}"
