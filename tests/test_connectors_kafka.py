@@ -20,7 +20,7 @@ from confluent_kafka.cimpl import NewPartitions
 from services import free_port, or_skip
 from services.kafka import Kafka
 from tocsin.address import parse_address
-from tocsin.connectors import Broker, kafka, open_sink, open_source, waiting
+from tocsin.connectors import Broker, _kafka_sink, open_sink, open_source, waiting
 from tocsin.connectors._kafka import Faults
 from tocsin.connectors.kafka import Sink, Source
 from tocsin.errors import NotConnected, RetryLater, RunError, SetupError, TocsinError
@@ -494,9 +494,9 @@ def test_closing_twice_or_before_opening_does_nothing(server: Kafka) -> None:
 
 
 def test_a_full_queue_asks_for_patience_and_takes_nothing(server: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kafka, "WAITING", 5)
-    monkeypatch.setattr(kafka, "LINGER", 400)
-    monkeypatch.setattr(kafka, "ROOM", 0.1)
+    monkeypatch.setattr(_kafka_sink, "WAITING", 5)
+    monkeypatch.setattr(_kafka_sink, "LINGER", 400)
+    monkeypatch.setattr(_kafka_sink, "ROOM", 0.1)
     broker = named(server.url)
     with closing(Sink(broker)) as sink:
         sink.open()

@@ -28,6 +28,8 @@ T = TypeVar("T")
 PATIENCE = 10.0
 """Seconds that a broker may take for one answer; a broker that is not there is noticed long before."""
 _STEP = 0.05
+LEAST = 0.001
+"""The client counts whole milliseconds: with less it would not wait but spin."""
 _MARGIN = 5.0
 """Seconds that the client may be late with saying that there was no answer."""
 _leaving: list[tuple[float, AdminClient]] = []
