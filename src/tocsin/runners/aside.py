@@ -1,0 +1,113 @@
+"""What to say of readings that no rule sees, because they came too late or lie in the future: how many, and the worst of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tocsin.instant import LONG_AGO, SECOND, format_time
+from tocsin.reading import Flag
+from tocsin.runners.events import Events, Now, spoken
+
+if TYPE_CHECKING:
+    from tocsin.stats import Stats
+    from tocsin.stores import Step
+
+SELDOM = 30.0
+"""Seconds between two lines on readings that no rule sees, after the first, which is told at once."""
+
+
+@dataclass(slots=True)
+class _Worst:
+    """The reading that was farthest off, as it is told."""
+
+    device: str
+    metric: str
+    time: int
+    off: int
+
+
+class AsideReport:
+    """Readings that came too late, or lie in the future: how many, and the worst of them."""
+
+    def __init__(self, events: Events, stats: Stats) -> None:
+        self._events = events
+        self._stats = stats
+        self._late = _Aside(stats.late)
+        self._future = _Aside(stats.future)
+        self._reached: dict[str, int] = {}
+
+    def took(self, step: Step, unit: str) -> None:
+        """A step is saved: note what of it no rule sees."""
+        checkpoint = step.checkpoint
+        if self._stats.late > self._late.seen:
+            self._late.note(step, Flag.LATE, _reached(step, self._reached.get(unit, LONG_AGO)), self._stats.late)
+        if self._stats.future > self._future.seen:
+            self._future.note(step, Flag.FUTURE, None, self._stats.future)
+        self._reached[unit] = max(checkpoint.newest, checkpoint.watermark)
+
+    def look(self, *, at_once: bool = False) -> None:
+        """Tell of them, if there are new ones and the last word is long ago."""
+        if worst := self._late.due(at_once):
+            new, total = self._late.tell()
+            self._events.warning(
+                "late readings",
+                f"{_readings(new)} came too late for the rules, such as {worst.metric} of {worst.device} at {format_time(worst.time)}, "
+                f"{spoken(worst.off / SECOND)} behind what had come already. A larger `lateness` waits longer",
+                count=new, total=total, device=worst.device, metric=worst.metric, at=format_time(worst.time),
+                late_seconds=round(worst.off / SECOND, 3),
+            )  # fmt: skip
+        if worst := self._future.due(at_once):
+            new, total = self._future.tell()
+            self._events.warning(
+                "future readings",
+                f"{_readings(new)} from the future, which no rule sees, such as {worst.metric} of {worst.device} at {format_time(worst.time)}: "
+                "more than `max_future` ahead of when it came. Is the device's clock right?",
+                count=new, total=total, device=worst.device, metric=worst.metric, at=format_time(worst.time),
+            )  # fmt: skip
+
+
+class _Aside:
+    """One kind of such readings: how many were seen, how many of them told."""
+
+    def __init__(self, already: int) -> None:
+        self.seen = self._told = already
+        self._worst: _Worst | None = None
+        self._again: Now | None = None
+
+    def note(self, step: Step, flag: Flag, reached: np.ndarray | None, seen: int) -> None:
+        """There are more; `reached` is how far event time had come at each reading."""
+        self.seen = seen
+        assert step.batch is not None
+        times = step.batch.time
+        off = times if reached is None else reached - times
+        row = int(np.argmax(np.where(step.flags == flag, off, LONG_AGO)))
+        if self._worst is None or off[row] > self._worst.off:
+            device, metric, _ = step.batch.series.describe(int(step.batch.code[row]))
+            self._worst = _Worst(device, metric, int(times[row]), int(off[row]))
+
+    def due(self, at_once: bool) -> _Worst | None:
+        """What is to be told now, if anything is."""
+        is_time = at_once or self._again is None or self._again()
+        return self._worst if self._worst is not None and is_time else None
+
+    def tell(self) -> tuple[int, int]:
+        """How many are new, and how many there are; the next word is some seconds away."""
+        new, self._told, self._worst = self.seen - self._told, self.seen, None
+        self._again = Now(SELDOM)
+        return new, self.seen
+
+
+def _reached(step: Step, before: int) -> np.ndarray:
+    """How far event time had come at each reading of a step: the newest accepted so far, or where the clock had moved it."""
+    assert step.batch is not None
+    times = np.where(step.flags == Flag.ACCEPTED, step.batch.time, LONG_AGO)
+    reached = np.maximum.accumulate(np.maximum(times, before))
+    # What was reached before this process began stands in the step alone.
+    return np.where(reached == LONG_AGO, step.checkpoint.watermark, reached)
+
+
+def _readings(count: int) -> str:
+    return f"{count:,} {'reading' if count == 1 else 'readings'}"
