@@ -399,6 +399,23 @@ def test_with_ordering_each_key_is_in_order_and_all_are_confirmed(name: str) -> 
     source.close()
 
 
+def test_a_key_that_is_too_long_for_the_service_still_keeps_together_what_has_it(name: str) -> None:
+    there = broker(name, "?ordering=true")
+    source = reading_from(there)
+    keys = ["ü" * 1_000, "ü" * 512, "d"]
+    publish(there, [message._replace(key=keys[message.seq % 3]) for message in messages(0, 9)])
+    found: list[Message] = []
+    while len(found) < 9:
+        found += source.poll(1000, 0.5).messages
+        source.ack(found)
+    of_key: dict[str, list[int]] = {}
+    for each in found:
+        of_key.setdefault(each.key, []).append(each.seq)
+    assert sorted(of_key.values()) == [[0, 3, 6], [1, 4, 7], [2, 5, 8]]
+    assert max(len(key.encode()) for key in of_key) == 1_024
+    source.close()
+
+
 def test_more_than_goes_into_a_request_is_published_in_several(name: str) -> None:
     there = broker(name)
     source = reading_from(there)

@@ -7,6 +7,7 @@ a request made here takes 6.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ PUBLISHES, PUBLISHES_BY_KEY = 8, 100
 """Requests that publish under way at a time; those of one key each are small."""
 FULL, LARGEST = 1 << 20, 10_000_000
 """Bytes after which a request that publishes is sent, and those of a message that the service takes at most."""
+LONGEST_KEY = 1024
+"""Bytes of an ordering key that the service takes."""
 
 
 class _Request(NamedTuple):
@@ -67,7 +70,7 @@ class Sink:
             if len(message.body) > LARGEST:
                 told = f"a message of {len(message.body):,} bytes, of which the service takes {LARGEST:,}"
                 raise SetupError(f"{self._topic.address}: {told}: put fewer readings into a message")
-            key = message.key if self._topic.settings.ordering else ""
+            key = _ordering_key(message.key) if self._topic.settings.ordering else ""
             self._waiting.setdefault(key, deque()).append((self._sent, message))
             self._sent += 1
         self._publish()
@@ -135,3 +138,9 @@ class Sink:
         except RetryLater as error:
             raise NotConnected(str(error)) from error
         self._taken.update(request.numbers)
+
+
+def _ordering_key(key: str) -> str:
+    """A key as the service takes it; of one that is too long its checksum, so that what belongs together stays so."""
+    written = key.encode()
+    return key if len(written) <= LONGEST_KEY else hashlib.sha256(written).hexdigest()
