@@ -113,6 +113,7 @@ def run(
         watermark=Watermark(0, None),
         idle_after=10_000 * SECOND,
         journal=folder / "p.journal",
+        before=folder / "p.spool",
         retention=Retention(DAY, size),
         broker=Broker(parse_address("amqp://h", {}), "p"),
         embedded=True,

@@ -25,7 +25,7 @@ from tocsin.instant import SECOND
 from tocsin.pipeline import Decider
 from tocsin.reading import Series
 from tocsin.rule import parse_rules
-from tocsin.runners.layout import refuse_another_layout
+from tocsin.runners.layout import fit
 from tocsin.runners.local import replay_admitted
 from tocsin.runners.owned import Consuming
 from tocsin.runners.owning import Owning
@@ -203,11 +203,11 @@ def test_a_unit_that_was_owned_and_never_given_anything_does_not_bind_the_store(
         decider = Decider(rules, engine, clock := Watermark(0), position, resume(writer, rules, engine).counted)
         batch = batch_of([("a", 0, 99)] if name != "2" else [], engine.series)
         writer.save(decider.decide(batch, clock.admit(batch)))
-    refuse_another_layout(desk, consuming("0", "1"))
+    fit(desk, consuming("0", "1"))
     with pytest.raises(
         SetupError, match=r"decided each by itself, and now .* all together.* `partitions` of `broker:` or"
     ):
-        refuse_another_layout(desk, consuming(""))
+        fit(desk, consuming(""))
     desk.close()
 
 
@@ -279,7 +279,7 @@ def consuming(*names: str) -> Consuming:
     rules = parse_rules(HOT, None)
     broker = Broker(Address("journal", "", path="none"), "p")
     units = [Unit(name, (name or "0",)) for name in names or [""]]
-    return Consuming("p", rules, units, lambda _: Engine(rules, Series()), 0, 0, SECOND, broker)
+    return Consuming("p", rules, units, lambda _: Engine(rules, Series()), 0, 0, SECOND, broker, Path("none"))
 
 
 def source() -> Source:

@@ -140,6 +140,7 @@ class Config:
             watermark=Watermark(self.lateness, self.max_future),
             idle_after=self.idle_after,
             journal=self.transport.journal_of(producer),
+            before=self.transport.before(producer),
             retention=Retention(self.transport.retention.age, self.transport.retention.size),
             broker=self.transport.broker(os.environ),
             embedded=self.transport.embedded,
@@ -159,6 +160,7 @@ class Config:
             max_future=self.max_future,
             idle_after=self.idle_after,
             broker=self.transport.broker(os.environ),
+            journal=self.transport.journal,
         )
 
     def _listens(self) -> HttpSettings | None:

@@ -57,6 +57,12 @@ class Transport:
             return self.journal
         return self.journal.with_name(f"{self.journal.stem}+{producer}{self.journal.suffix}")
 
+    def before(self, producer: str | None) -> Path:
+        """The file of a producer where `broker:` was a journal and is none now, or the other way round."""
+        if not self.embedded:
+            return self.journal.with_suffix(".journal")
+        return self.journal.with_name(f"{self.journal.stem}{f'+{producer}' if producer else ''}.spool")
+
     def shared(self, rules: Sequence[Rule]) -> str:
         """Whether several consumers share its partitions, a sentence for `check`; '' where there is one."""
         if len(self.partitions) < 2:

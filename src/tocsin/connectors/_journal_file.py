@@ -170,6 +170,12 @@ class Journal:
             for state in [json.loads(text)]
         ]  # fmt: skip
 
+    def state_of(self, name: str) -> dict[str, Any]:
+        """What the producer of this name gave with its newest messages; nothing if there is none."""
+        with self._explained(StoreError):
+            found = self._connection.execute("SELECT state FROM producers WHERE name = ?", (name,)).fetchone()
+        return json.loads(found[0]) if found else {}
+
     def changes(self) -> int:
         """A number that is another one when somebody else has written; it costs next to nothing to ask."""
         return int(self._connection.execute("PRAGMA data_version").fetchone()[0])

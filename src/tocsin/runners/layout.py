@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tocsin.connectors.journal import Journal
 from tocsin.errors import SetupError
 from tocsin.instant import LONG_AGO
+from tocsin.message import Standing
 
 if TYPE_CHECKING:
+    from tocsin.message import Origin
     from tocsin.runners.owned import Consuming
     from tocsin.stores.writer import Desk
-
 
 ANEW = (
     "Put the old `broker:` back. Or begin anew behind the new one, once everything that waits behind the old one is taken: name "
@@ -18,25 +24,89 @@ ANEW = (
     "is: a copy of the pipeline file as it was reads it, as in `tocsin alerts list OLD.yaml`"
 )
 """What to do where readings are to come another way."""
+_STRAIGHT = "its source"
 
 
-def refuse_another_layout(desk: Desk, parts: Consuming) -> None:
-    """SetupError where the store knows another source, other partitions, or decides them otherwise; nothing is taken over yet."""
-    _refuse_another_source(desk, parts)
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What a producer of this machine has handed over on the way that readings went until now; `goes_on` with the same file and name."""
+
+    messages: int
+    goes_on: bool
+
+
+def fit(desk: Desk, parts: Consuming) -> None:
+    """Make a store fit what is to be read: SetupError where it knows other partitions, or decides them otherwise.
+
+    One that was filled another way, by another kind of broker or name or straight from the source, is gone on with if that way has
+    run dry, and nobody goes by it any more.
+    """
     _refuse_other_partitions(desk, parts)
     _refuse_other_units(desk, parts)
+    if _elsewhere(desk, parts):
+        with desk.transaction(SetupError) as connection:  # in which nobody else takes or saves anything
+            if before := _elsewhere(desk, parts):
+                _refuse_what_still_waits(desk, parts, before)
+                desk.move(connection, parts.broker.identity, _those_that_are_over(desk.origins(), parts))
 
 
-def _refuse_another_source(desk: Desk, parts: Consuming) -> None:
-    broker = parts.broker
+def _elsewhere(desk: Desk, parts: Consuming) -> str:
+    """By which way the store was filled, if it is another one."""
     for checkpoint in desk.checkpoints().values():
         position = checkpoint.position
-        if position is not None and position.get("broker") != broker.identity:
-            where = position.get("broker") or position.get("file", "another source")
-            raise SetupError(
-                f"this store was filled from {where}, not from {broker.identity}: what was read there would be counted again, "
-                f"or be missed. {ANEW}"
-            )
+        if position is not None and position.get("broker") != parts.broker.identity:
+            return str(position.get("broker", _STRAIGHT))
+    return ""
+
+
+def _refuse_what_still_waits(desk: Desk, parts: Consuming, before: str) -> None:
+    """SetupError if somebody goes by the way of before, or something may wait there, which would be missed."""
+    told = f"this store was filled from {before}, and is to be filled from {parts.broker.identity} now"
+    if busy := [owner for owner in desk.owners() if owner.alive]:
+        raise SetupError(f"{told}, but {busy[0]} still goes by what was before: stop it first")
+    if waits := "" if before == _STRAIGHT else _what_waits(desk.origins(), parts):
+        raise SetupError(
+            f"{told}: {waits}. Put the old `broker:` back until `tocsin top` shows that nothing waits, and change it then. Or begin anew, "
+            "with another store, as in `store: sqlite:///another.db`, and the producer's journal or spool moved away"
+        )
+
+
+def _those_that_are_over(origins: Sequence[Origin], parts: Consuming) -> list[Origin]:
+    """The producers of the way before that have not ended, and never will: they go on under other names."""
+    goes_on = {name for name, way in _ways(parts).items() if way.goes_on}
+    return [one for one in origins if one.standing != Standing.ENDED and one.producer not in goes_on]
+
+
+def _what_waits(origins: Sequence[Origin], parts: Consuming) -> str:
+    """What may wait where the store was filled from until now; '' if nothing can: all that was handed over there is taken."""
+    ways = _ways(parts)
+    taken: Counter[str] = Counter()
+    for origin in origins:
+        taken[origin.producer] += origin.next
+    for origin in origins:
+        name = origin.producer
+        if not name:
+            return "messages of others may wait there"
+        if name not in ways and origin.standing != Standing.ENDED:
+            return f"the producer {name} has not ended, and neither a journal nor a spool of it is here that says what it has published"
+        if name in ways and (left := ways[name].messages - taken[name]) > 0:
+            return f"of the producer {name} {left:,} {'message is' if left == 1 else 'messages are'} not taken yet"
+    return ""
+
+
+def _ways(parts: Consuming) -> dict[str, Way]:
+    """Every producer of this pipeline whose file is here. What a spool in use still holds goes the way of now."""
+    folder, name = parts.journal.parent, parts.name
+    is_spool = parts.journal.suffix != ".journal"
+    spools = [folder / f"{name}.spool", *folder.glob(f"{name}+*.spool")]
+    found: dict[str, Way] = {}
+    for path in (folder / f"{name}.journal", *spools):
+        if path.exists():
+            goes_on = (path in spools) == is_spool
+            with closing(Journal(path, create=False)) as journal:
+                for sent in journal.sent(is_spool=goes_on and is_spool):
+                    found[sent.producer] = Way(sent.messages - (sent.waiting or 0), goes_on)
+    return found
 
 
 def _refuse_other_partitions(desk: Desk, parts: Consuming) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tocsin.checkpoint import resume
@@ -29,7 +30,10 @@ behind what it has given and holds."""
 
 @dataclass(frozen=True, slots=True)
 class Consuming:
-    """What a pipeline file says of its consumer, made but not begun; `engine_of` makes a fresh engine for a unit's name."""
+    """What a pipeline file says of its consumer, made but not begun; `engine_of` makes a fresh engine for a unit's name.
+
+    `journal` is the file of the producer without a name, if it is on this machine.
+    """
 
     name: str
     rules: Sequence[Rule]
@@ -39,6 +43,7 @@ class Consuming:
     max_future: int
     idle_after: int
     broker: Broker
+    journal: Path
 
 
 class Owned:

@@ -54,7 +54,8 @@ class Publishing:
     """What a pipeline file says of its producer, made but not begun; all of it is used once.
 
     `name` is the producer's, by which its journal knows it; `in_order` says that a reading which comes late ends the run.
-    `arrival` is when what the source gives came, None of a recording.
+    `arrival` is when what the source gives came, None of a recording.  `before` is the producer's file of the way that readings
+    went before, if there is one.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Publishing:
     watermark: Watermark
     idle_after: int
     journal: Path
+    before: Path
     retention: Retention
     broker: Broker
     embedded: bool
@@ -78,8 +80,17 @@ def journalled(parts: Publishing, journal: Journal | None = None, name: str | No
     """The publisher into the journal, as its producer from now on; one of several has a name of its own."""
     encode, content_type = (to_arrow, ARROW) if parts.embedded else (to_json, JSON)
     watermark = parts.watermark
+    log = (journal or Journal(parts.journal)).producer(name or parts.name)
+    if not log.state and parts.before.exists():
+        with closing(Journal(parts.before, create=False)) as before:
+            log.state = before.state_of(log.name)
+        if log.state:
+            told = (
+                f"{log.name} goes on in its source where {parts.before} says that it was; move that away to begin anew"
+            )
+            Events(parts.pipeline, "producer").info("goes on", told)
     return Publisher(
-        (journal or Journal(parts.journal)).producer(name or parts.name),
+        log,
         Partitioner(parts.series, parts.by, parts.broker.partitions, parts.broker.queue),
         watermark if name is None else type(watermark)(watermark.lateness, watermark.max_future),
         encode,

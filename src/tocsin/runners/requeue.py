@@ -120,7 +120,8 @@ def requeue_through(letters: Sequence[DeadLetter], parts: Publishing, stopped: C
     # What was measured somewhere comes once more now: what lies ahead of that is from the future.
     arrival = time.time_ns() if any("arrival" in letter.place for letter in letters) else None
     own = replace(
-        parts, name=f"{parts.name}-requeue", source=_Given(found), listen=None, foreign=None, journal=journal, in_order=False,
+        parts, name=f"{parts.name}-requeue", source=_Given(found), listen=None, foreign=None, journal=journal, before=journal,
+        in_order=False,
         arrival=arrival,
     )  # fmt: skip
     published = publish(own, stopped)

@@ -18,7 +18,7 @@ from tocsin.errors import TocsinError
 from tocsin.message import Kind, Standing
 from tocsin.runners.events import ConsumerReport, Events, lost, undecided
 from tocsin.runners.idle import AWAY, COUNTED
-from tocsin.runners.layout import refuse_another_layout
+from tocsin.runners.layout import fit
 from tocsin.runners.owned import Consuming, Owned
 from tocsin.runners.owning import Owning
 from tocsin.runners.steps import StepReport
@@ -71,7 +71,7 @@ class Watcher:
         self._events = Events(parts.name, "consumer", broker=str(parts.broker))
         self._tell_again = 0.0
         self._desk = store.desk(self._is_locked)
-        refuse_another_layout(self._desk, parts)
+        fit(self._desk, parts)
         self._steps = StepReport(self._events, parts.rules, stats)
         self._owned = Owning(parts, self._source, self._desk, self._events, self._steps.began)
         self._report = ConsumerReport(self._events, lambda: self._owned.watermark, stats)

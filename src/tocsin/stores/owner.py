@@ -105,6 +105,11 @@ def release(connection: Connection, claims: Sequence[Claim]) -> None:
     _update(connection, f"process = '{NOBODY}', lease = ?", 0, claims)
 
 
+def depose(connection: Connection) -> None:
+    """Let nobody own any unit: whoever did can save no more."""
+    connection.execute(update(units).values(epoch=units.c.epoch + 1, process=NOBODY, lease=0))
+
+
 def take(connection: Connection, claims: Sequence[Claim]) -> bool:
     """Note that messages are taken from now on; False if another process owns one of the units."""
     return _update(connection, "taking = ?", 1, claims)

@@ -15,13 +15,14 @@ are of no more use, as the engines are: both have moved on.  A new run goes on f
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, insert, select
+from sqlalchemy import Connection, Engine, delete, insert, select, update
 from sqlalchemy.engine import RootTransaction
 from sqlalchemy.exc import OperationalError
 
@@ -136,6 +137,15 @@ class Desk:
         with self.transaction(StoreError) as connection:
             if not owner.suspect(connection, writer.claim, message):
                 raise self._taken_over([writer.unit])
+
+    def move(self, connection: Connection, broker: str, gone: Sequence[Origin]) -> None:
+        """Let all units go on from another broker, and know these producers no more; whoever owned a unit can save no more."""
+        owner.depose(connection)
+        position = json.dumps({"broker": broker, "partitions": {}}, ensure_ascii=False)
+        connection.execute(update(checkpoints).where(checkpoints.c.position != "null").values(position=position))
+        for origin in gone:
+            own = (origins.c.partition == origin.partition) & (origins.c.producer == origin.producer)
+            connection.execute(delete(origins).where(own))
 
     def close(self, *, in_order: bool = True) -> None:
         """Let go of everything; what did not end in order is not given back, and so counts as a death."""
