@@ -154,6 +154,23 @@ def test_a_poll_gives_no_more_than_asked_and_waits_no_longer_than_for_the_first(
         assert len(source.poll(4, 1).messages) <= 4
 
 
+def test_a_poll_gives_only_some_megabytes_however_much_is_at_hand(server: Kafka) -> None:
+    broker = named(server.url)
+    publish(broker, [Message(b"x" * 150_000, "0", JSON, "p", seq) for seq in range(100)])
+    sizes: list[int] = []
+    with reading(broker) as source:
+        gain(source, 1)
+        source.begin("0")
+        first = source.poll(1, LONG).messages
+        time.sleep(2)  # in which the client gets all the others
+        until(
+            lambda: len(first) + sum(sizes) // 150_000 == 100,
+            lambda: sizes.append(sum(len(each.body) for each in source.poll(1_000, 1).messages)),
+        )
+    assert max(sizes) <= 4 << 20
+    assert len([size for size in sizes if size]) >= 4
+
+
 # Positions
 
 

@@ -42,6 +42,11 @@ SESSION = 10_000
 """Milliseconds after which the partitions of a process that died go to others."""
 REFRESH = 5_000
 """Milliseconds after which a topic that is not ours is asked for new partitions."""
+SAMPLE, LARGE = 20, 4 << 20
+"""Messages from which their size is judged, and bytes after which a poll takes no further ones.
+
+The client has up to 64 MB ready: of messages of 2,000 readings, more than a million readings, which nobody should decide in one step.
+"""
 LEAVING = 2.0
 """Seconds that `close` waits for the client to leave the group."""
 _STEP = 0.05
@@ -100,7 +105,7 @@ class Source:
         consumer = self._connected()
         self._faults.check()
         with translated(self._broker):
-            fetched = consumer.consume(max_messages, 0) or self._waited(consumer, max_messages, timeout)
+            fetched = _at_hand(consumer, max_messages) or self._waited(consumer, max_messages, timeout)
         messages = self._messages(fetched)
         gained, lost = tuple(self._gained), tuple(self._lost)
         self._gained, self._lost = [], []
@@ -195,7 +200,7 @@ class Source:
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0 and not (self._gained or self._lost or self._faults):
             if first := consumer.consume(1, max(LEAST, min(left, _STEP))):
-                return [*first, *(consumer.consume(max_messages - 1, 0) if max_messages > 1 else ())]
+                return [*first, *(_at_hand(consumer, max_messages - 1) if max_messages > 1 else ())]
         return []
 
     def _messages(self, fetched: Iterable[Fetched]) -> list[Message]:
@@ -243,6 +248,16 @@ class Source:
         return RunError(
             f"{where}: ends at offset {end}, before {offset} where reading goes on: was it made anew? {anew}"
         )
+
+
+def _at_hand(consumer: Consumer, most: int) -> list[Fetched]:
+    """What has been fetched already, but of large messages no more than somebody should have in hand at once."""
+    found = consumer.consume(min(most, SAMPLE), 0)
+    if len(found) < SAMPLE or len(found) == most:
+        return found
+    size = sum(len(each.value() or b"") for each in found)
+    more = min(most, LARGE * len(found) // max(1, size)) - len(found)
+    return [*found, *consumer.consume(more, 0)] if more > 0 else found
 
 
 def _leave(consumer: Consumer) -> None:
