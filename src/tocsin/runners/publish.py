@@ -145,6 +145,7 @@ class Feeder:
                     self._go_on(None if source.bounded or found else ahead.quiet())
                     while not self._tidy() and not self._stopped():
                         time.sleep(TIDY)
+                        self._go_on(None)
         finally:
             source.close()
 
