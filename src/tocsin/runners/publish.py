@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tocsin.codecs.readings import to_arrow, to_json
 from tocsin.connectors import Broker
@@ -81,14 +81,7 @@ def journalled(parts: Publishing, journal: Journal | None = None, name: str | No
     encode, content_type = (to_arrow, ARROW) if parts.embedded else (to_json, JSON)
     watermark = parts.watermark
     log = (journal or Journal(parts.journal)).producer(name or parts.name)
-    if not log.state and parts.before.exists():
-        with closing(Journal(parts.before, create=False)) as before:
-            log.state = before.state_of(log.name)
-        if log.state:
-            told = (
-                f"{log.name} goes on in its source where {parts.before} says that it was; move that away to begin anew"
-            )
-            Events(parts.pipeline, "producer").info("goes on", told)
+    log.state = log.state or _state_before(parts, log.name)
     return Publisher(
         log,
         Partitioner(parts.series, parts.by, parts.broker.partitions, parts.broker.queue),
@@ -97,6 +90,19 @@ def journalled(parts: Publishing, journal: Journal | None = None, name: str | No
         content_type,
         in_order=parts.in_order,
     )
+
+
+def _state_before(parts: Publishing, name: str) -> Mapping[str, Any]:
+    """What a producer had come to on the way that readings went before; nothing where its store cannot be gone on with either."""
+    if not parts.before.exists():
+        return {}
+    with closing(Journal(parts.before, create=False)) as before:
+        state = before.state_of(name)
+    if state.get("partitions") != list(parts.broker.partitions):
+        return {}
+    told = f"{name} goes on in its source where {parts.before} says that it was; move that away to begin anew"
+    Events(parts.pipeline, "producer").info("goes on", told)
+    return state
 
 
 class Feeder:
