@@ -170,6 +170,14 @@ class Journal:
             for state in [json.loads(text)]
         ]  # fmt: skip
 
+    def handed_over(self, *, is_spool: bool) -> dict[tuple[str, str], int]:
+        """Of each producer and partition the number of the next message; of a spool, of the first that may not have left it."""
+        with self._explained(StoreError):
+            upto = self._connection.execute("SELECT producer, partition, next FROM sequences").fetchall()
+            here = "SELECT producer, partition, min(seq) FROM messages GROUP BY producer, partition"
+            first = self._connection.execute(here).fetchall() if is_spool else []
+        return {(producer, partition): number for producer, partition, number in (*upto, *first)}
+
     def state_of(self, name: str) -> dict[str, Any]:
         """What the producer of this name gave with its newest messages; nothing if there is none."""
         with self._explained(StoreError):

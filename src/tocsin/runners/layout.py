@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tocsin.connectors.journal import Journal
@@ -25,14 +24,6 @@ ANEW = (
 )
 """What to do where readings are to come another way."""
 _STRAIGHT = "its source"
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """What a producer of this machine has handed over on the way that readings went until now; `goes_on` with the same file and name."""
-
-    messages: int
-    goes_on: bool
 
 
 def fit(desk: Desk, parts: Consuming) -> None:
@@ -73,39 +64,53 @@ def _refuse_what_still_waits(desk: Desk, parts: Consuming, before: str) -> None:
 
 def _those_that_are_over(origins: Sequence[Origin], parts: Consuming) -> list[Origin]:
     """The producers of the way before that have not ended, and never will: they go on under other names."""
-    goes_on = {name for name, way in _ways(parts).items() if way.goes_on}
+    goes_on = {producer for producer, _ in _handed_over(_files_now(parts), is_spool=True)}
     return [one for one in origins if one.standing != Standing.ENDED and one.producer not in goes_on]
 
 
 def _what_waits(origins: Sequence[Origin], parts: Consuming) -> str:
-    """What may wait where the store was filled from until now; '' if nothing can: all that was handed over there is taken."""
-    ways = _ways(parts)
-    taken: Counter[str] = Counter()
-    for origin in origins:
-        taken[origin.producer] += origin.next
+    """What may wait where the store was filled from until now; '' if nothing can: all that was handed over there is taken.
+
+    What a spool in use still holds goes the way of now.
+    """
+    now, every = _files_now(parts), _files(parts)
+    is_spool = parts.journal.suffix != ".journal"
+    handed = {
+        **_handed_over([path for path in every if path not in now], is_spool=False),
+        **_handed_over(now, is_spool=is_spool),
+    }
+    taken = {(origin.producer, origin.partition): max(0, origin.next) for origin in origins}
+    known = {producer for producer, _ in handed}
     for origin in origins:
         name = origin.producer
         if not name:
             return "messages of others may wait there"
-        if name not in ways and origin.standing != Standing.ENDED:
+        if name not in known and origin.standing != Standing.ENDED:
             return f"the producer {name} has not ended, and neither a journal nor a spool of it is here that says what it has published"
-        if name in ways and (left := ways[name].messages - taken[name]) > 0:
+        left = sum(max(0, upto - taken.get(key, 0)) for key, upto in handed.items() if key[0] == name)
+        if left:
             return f"of the producer {name} {left:,} {'message is' if left == 1 else 'messages are'} not taken yet"
     return ""
 
 
-def _ways(parts: Consuming) -> dict[str, Way]:
-    """Every producer of this pipeline whose file is here. What a spool in use still holds goes the way of now."""
+def _files(parts: Consuming) -> list[Path]:
+    """The journal and all spools of a pipeline that are here."""
     folder, name = parts.journal.parent, parts.name
-    is_spool = parts.journal.suffix != ".journal"
-    spools = [folder / f"{name}.spool", *folder.glob(f"{name}+*.spool")]
-    found: dict[str, Way] = {}
-    for path in (folder / f"{name}.journal", *spools):
-        if path.exists():
-            goes_on = (path in spools) == is_spool
-            with closing(Journal(path, create=False)) as journal:
-                for sent in journal.sent(is_spool=goes_on and is_spool):
-                    found[sent.producer] = Way(sent.messages - (sent.waiting or 0), goes_on)
+    paths = [folder / f"{name}.journal", folder / f"{name}.spool", *sorted(folder.glob(f"{name}+*.spool"))]
+    return [path for path in paths if path.exists()]
+
+
+def _files_now(parts: Consuming) -> list[Path]:
+    """Those that its producers go on with."""
+    return [path for path in _files(parts) if path.suffix == parts.journal.suffix]
+
+
+def _handed_over(paths: Sequence[Path], *, is_spool: bool) -> dict[tuple[str, str], int]:
+    """Of each producer and partition in these files: up to which number it has been handed over."""
+    found: dict[tuple[str, str], int] = {}
+    for path in paths:
+        with closing(Journal(path, create=False)) as journal:
+            found |= journal.handed_over(is_spool=is_spool)
     return found
 
 
