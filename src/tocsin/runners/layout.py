@@ -94,15 +94,16 @@ def _what_waits(origins: Sequence[Origin], parts: Consuming) -> str:
 
 
 def _files(parts: Consuming) -> list[Path]:
-    """The journal and all spools of a pipeline that are here."""
+    """The journal and all spools of a pipeline that are here, that of requeued dead letters among them."""
     folder, name = parts.journal.parent, parts.name
-    paths = [folder / f"{name}.journal", folder / f"{name}.spool", *sorted(folder.glob(f"{name}+*.spool"))]
-    return [path for path in paths if path.exists()]
+    own = [folder / f"{name}.{kind}" for kind in ("journal", "spool", "requeue")]
+    return [path for path in (*own, *sorted(folder.glob(f"{name}+*.spool"))) if path.exists()]
 
 
 def _files_now(parts: Consuming) -> list[Path]:
     """Those that its producers go on with."""
-    return [path for path in _files(parts) if path.suffix == parts.journal.suffix]
+    is_journal = parts.journal.suffix == ".journal"
+    return [path for path in _files(parts) if (path.suffix == ".journal") == is_journal]
 
 
 def _handed_over(paths: Sequence[Path], *, is_spool: bool) -> dict[tuple[str, str], int]:
