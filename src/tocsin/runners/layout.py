@@ -55,7 +55,7 @@ def _refuse_what_still_waits(desk: Desk, parts: Consuming, before: str) -> None:
     told = f"this store was filled from {before}, and is to be filled from {parts.broker.identity} now"
     if busy := [owner for owner in desk.owners() if owner.alive]:
         raise SetupError(f"{told}, but {busy[0]} still goes by what was before: stop it first")
-    if waits := "" if before == _STRAIGHT else _what_waits(desk.origins(), parts):
+    if waits := "" if before == _STRAIGHT else _what_waits(desk.origins(), parts, before):
         raise SetupError(
             f"{told}: {waits}. Put the old `broker:` back until `tocsin top` shows that nothing waits, and change it then. Or begin anew, "
             "with another store, as in `store: sqlite:///another.db`, and the producer's journal or spool moved away"
@@ -63,47 +63,43 @@ def _refuse_what_still_waits(desk: Desk, parts: Consuming, before: str) -> None:
 
 
 def _those_that_are_over(origins: Sequence[Origin], parts: Consuming) -> list[Origin]:
-    """The producers of the way before that have not ended, and never will: they go on under other names."""
-    goes_on = {producer for producer, _ in _handed_over(_files_now(parts), is_spool=True)}
-    return [one for one in origins if one.standing != Standing.ENDED and one.producer not in goes_on]
+    """The producers of the way before that have not ended, and say nothing more: they go on under other names."""
+    goes_on = {producer for producer, _ in _handed_over(_files(parts, is_journal=_is_journal(parts)), is_spool=True)}
+    return [one for one in origins if one.standing == Standing.LIVE and one.producer not in goes_on]
 
 
-def _what_waits(origins: Sequence[Origin], parts: Consuming) -> str:
+def _what_waits(origins: Sequence[Origin], parts: Consuming, before: str) -> str:
     """What may wait where the store was filled from until now; '' if nothing can: all that was handed over there is taken.
 
-    What a spool in use still holds goes the way of now.
+    What a spool still holds goes the way of now, if that has the same spool.
     """
-    now, every = _files_now(parts), _files(parts)
-    is_spool = parts.journal.suffix != ".journal"
-    handed = {
-        **_handed_over([path for path in every if path not in now], is_spool=False),
-        **_handed_over(now, is_spool=is_spool),
-    }
-    taken = {(origin.producer, origin.partition): max(0, origin.next) for origin in origins}
+    was_journal = before.startswith("journal:")
+    is_spool = not was_journal and not _is_journal(parts)
+    handed = _handed_over(_files(parts, is_journal=was_journal), is_spool=is_spool)
     known = {producer for producer, _ in handed}
     for origin in origins:
-        name = origin.producer
-        if not name:
+        if not origin.producer:
             return "messages of others may wait there"
-        if name not in known and origin.standing != Standing.ENDED:
-            return f"the producer {name} has not ended, and neither a journal nor a spool of it is here that says what it has published"
+        if origin.standing == Standing.LIVE and origin.producer not in known:
+            return f"the producer {origin.producer} has not ended, and neither a journal nor a spool of it is here that says what it has published"
+    taken = {(origin.producer, origin.partition): max(0, origin.next) for origin in origins}
+    for name in known:
         left = sum(max(0, upto - taken.get(key, 0)) for key, upto in handed.items() if key[0] == name)
         if left:
             return f"of the producer {name} {left:,} {'message is' if left == 1 else 'messages are'} not taken yet"
     return ""
 
 
-def _files(parts: Consuming) -> list[Path]:
-    """The journal and all spools of a pipeline that are here, that of requeued dead letters among them."""
+def _is_journal(parts: Consuming) -> bool:
+    """Whether the journal is the broker now."""
+    return parts.journal.suffix == ".journal"
+
+
+def _files(parts: Consuming, *, is_journal: bool) -> list[Path]:
+    """The journal of a pipeline, or all its spools that are here, that of dead letters sent again among them."""
     folder, name = parts.journal.parent, parts.name
-    own = [folder / f"{name}.{kind}" for kind in ("journal", "spool", "requeue")]
-    return [path for path in (*own, *sorted(folder.glob(f"{name}+*.spool"))) if path.exists()]
-
-
-def _files_now(parts: Consuming) -> list[Path]:
-    """Those that its producers go on with."""
-    is_journal = parts.journal.suffix == ".journal"
-    return [path for path in _files(parts) if (path.suffix == ".journal") == is_journal]
+    spools = [folder / f"{name}.spool", folder / f"{name}.requeue", *sorted(folder.glob(f"{name}+*.spool"))]
+    return [path for path in ([folder / f"{name}.journal"] if is_journal else spools) if path.exists()]
 
 
 def _handed_over(paths: Sequence[Path], *, is_spool: bool) -> dict[tuple[str, str], int]:

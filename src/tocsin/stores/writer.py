@@ -29,7 +29,7 @@ from sqlalchemy.exc import OperationalError
 from tocsin.alert import Alert
 from tocsin.errors import SetupError, StoreError, TakenOver, TocsinError
 from tocsin.instant import LONG_AGO
-from tocsin.message import Origin
+from tocsin.message import Origin, Standing
 from tocsin.reading import Batch, Series
 from tocsin.stores import Checkpoint, Keep, Step, owner, sqlite
 from tocsin.stores.alert_rows import Held, load_held, save_alerts
@@ -138,14 +138,14 @@ class Desk:
             if not owner.suspect(connection, writer.claim, message):
                 raise self._taken_over([writer.unit])
 
-    def move(self, connection: Connection, broker: str, gone: Sequence[Origin]) -> None:
-        """Let all units go on from another broker, and know these producers no more; whoever owned a unit can save no more."""
+    def move(self, connection: Connection, broker: str, over: Sequence[Origin]) -> None:
+        """Let all units go on from another broker, and wait for these producers no more; whoever owned a unit can save no more."""
         owner.depose(connection)
         position = json.dumps({"broker": broker, "partitions": {}}, ensure_ascii=False)
         connection.execute(update(checkpoints).where(checkpoints.c.position != "null").values(position=position))
-        for origin in gone:
+        for origin in over:
             own = (origins.c.partition == origin.partition) & (origins.c.producer == origin.producer)
-            connection.execute(delete(origins).where(own))
+            connection.execute(update(origins).where(own).values(standing=int(Standing.EXPIRED)))
 
     def close(self, *, in_order: bool = True) -> None:
         """Let go of everything; what did not end in order is not given back, and so counts as a death."""
