@@ -167,6 +167,12 @@ class TestReadingsThatNoRuleSees:
         assert (line["event"], line["count"], line["device"]) == ("future readings", 2, "b")
         assert line["at"] == "2024-01-01T14:00:00Z"
 
+    def test_a_direct_run_tells_of_readings_against_one_another(self, heard: Heard, tmp_path: Path) -> None:
+        carried(tmp_path, [("a", 0, 90), ("a", 0, 91), ("a", 0, 90), ("b", 60, 10), ("b", 60, 11)], HOT)
+        told = [line for line in heard if line["event"] == "conflicts"]
+        assert sum(line["count"] for line in told) == told[-1]["total"] == 2
+        assert told[0]["metric"] == "temp"
+
     def test_a_direct_run_tells_of_late_ones(self, heard: Heard, tmp_path: Path) -> None:
         carried(tmp_path, [("a", 0, 90), ("b", 60, 10), ("a", 30, 70)], HOT, lateness=10)
         assert [(line["count"], line["late_seconds"]) for line in heard if line["event"] == "late readings"] == [

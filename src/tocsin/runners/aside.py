@@ -1,4 +1,4 @@
-"""What to say of readings that no rule sees, because they came too late or lie in the future: how many, and the worst of them."""
+"""What to say of readings that no rule sees: too late, in the future, or against another one; how many, and the worst of them."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class AsideReport:
         self._stats = stats
         self._late = _Aside(stats.late)
         self._future = _Aside(stats.future)
+        self._conflicts = _Aside(stats.conflicts)
         self._reached: dict[str, int] = {}
 
     def took(self, step: Step, unit: str) -> None:
@@ -46,6 +47,8 @@ class AsideReport:
             self._late.note(step, Flag.LATE, _reached(step, self._reached.get(unit, LONG_AGO)), self._stats.late)
         if self._stats.future > self._future.seen:
             self._future.note(step, Flag.FUTURE, None, self._stats.future)
+        if self._stats.conflicts > self._conflicts.seen:
+            self._conflicts.note(step, Flag.CONFLICT, None, self._stats.conflicts)
         self._reached[unit] = max(checkpoint.newest, checkpoint.watermark)
 
     def look(self, *, at_once: bool = False) -> None:
@@ -65,6 +68,14 @@ class AsideReport:
                 "future readings",
                 f"{_readings(new)} from the future, which no rule sees, such as {worst.metric} of {worst.device} at {format_time(worst.time)}: "
                 "more than `max_future` ahead of when it came. Is the device's clock right?",
+                count=new, total=total, device=worst.device, metric=worst.metric, at=format_time(worst.time),
+            )  # fmt: skip
+        if worst := self._conflicts.due(at_once):
+            new, total = self._conflicts.tell()
+            self._events.warning(
+                "conflicts",
+                f"{_readings(new)} with the time of another of the same series and another value, such as {worst.metric} of {worst.device} at "
+                f"{format_time(worst.time)}: the first counts, and no rule sees the others",
                 count=new, total=total, device=worst.device, metric=worst.metric, at=format_time(worst.time),
             )  # fmt: skip
 

@@ -48,6 +48,7 @@ class Owning:
         self._owned: dict[str, Owned] = {}
         self._unit_of = {partition: unit for unit in parts.units for partition in unit.partitions}
         self._in_the_way: list[str] = []
+        self._what = "the pipeline" if len(parts.units) == 1 else "its partitions"
         self._is_open = False
 
     def __len__(self) -> int:
@@ -72,9 +73,9 @@ class Owning:
         self._own(take)
         before, self._in_the_way = self._in_the_way, [] if self._owned else sorted({str(owner) for owner in others})
         if new := [owner for owner in self._in_the_way if owner not in before]:
-            self._events.info("standing by", f"{new[0]} owns the pipeline: standing by to take over", owner=new[0])
+            self._events.info("standing by", f"{new[0]} owns {self._what}: standing by to take over", owner=new[0])
         elif self._owned and before:
-            self._events.info("taken over", f"{before[0]} owns the pipeline no more: taken over", owner=before[0])
+            self._events.info("taken over", f"{before[0]} owns {self._what} no more: taken over", owner=before[0])
 
     def open(self) -> None:
         """The source is open: read on in what is owned, where it is not handed out anew."""

@@ -41,7 +41,7 @@ class Reconnecting:
                 "connected again", f"{self._what}: connected again after {away:.1f} s", away_seconds=round(away, 1)
             )
         elif self._pause == FIRST and not self._known:
-            self._events.info("connected", f"{self._what}: connected")
+            self._events.info("connected", f"{self._what}: the {self._events.part} is connected")
         self._known = True
         self._away_since = None
         self._pause = FIRST
