@@ -314,6 +314,11 @@ def test_a_mistake_of_one_kind_hides_none_of_another(tmp_path: Path) -> None:
     ]
 
 
+def test_a_mistake_in_the_source_hides_none_in_the_broker(tmp_path: Path) -> None:
+    text = GOOD.replace("rules:", "broker: 'kafka://h:99999'\nrules:").replace("  file:", "  topic: x\n  file:")
+    assert [line.split("`")[1] for line in mistakes(tmp_path, text)] == ["source.topic", "broker.url"]
+
+
 def test_where_the_source_or_the_devices_are_wrong_no_word_of_a_rule_is_called_unknown(tmp_path: Path) -> None:
     text = GOOD.replace("temp_f{device", "temp_c{sit").replace("> 15", "> limit('most')")
     for old, new in (

@@ -272,10 +272,15 @@ def _assemble(path: Path, file: File, rules: Mapping[int, Rule], document: Docum
     form = foreign.messages.form if foreign else codec
     devices = _devices(file, base, document)
     store = _store(file, base, document)
-    if devices is None or not (codec or foreign or (one and posted)):
+    is_understood = bool(codec or foreign or (one and posted))
+    if devices is None or (
+        not is_understood and file.broker and file.broker.queue
+    ):  # queues go by the source's devices
         return None
     named = {**{key: {} for key in (devices_given(form) if form else ())}, **devices}
     transport = transport_of(file.broker, file.pipeline, named, base, document)
+    if not is_understood:
+        return None
     metrics, labels = (metrics_given(form), labels_given(form, devices)) if form else (None, None)
     document.errors.extend(unknown_words(rules, metrics, labels, document))
     document.errors.extend(bad_limits(rules.values(), devices, document))
