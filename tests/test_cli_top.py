@@ -111,6 +111,13 @@ def test_beside_a_producer_alone_it_tells_what_was_published(here: Path) -> None
     assert "no store yet" in tocsin("top", "p.yaml").stdout
 
 
+def test_without_a_broker_it_sees_the_journal_of_a_producer_all_the_same(here: Path) -> None:
+    assert tocsin("publish", "p.yaml").exit_code == 0
+    told = json.loads(tocsin("top", "p.yaml", "--json").stdout)
+    assert (told["waiting"], told["published"][0]["ended"]) == (5, True)
+    assert here.exists()
+
+
 def test_where_nothing_has_begun_it_says_so(here: Path) -> None:
     found = tocsin("top", "p.yaml")
     assert found.exit_code == 78

@@ -157,7 +157,9 @@ def test_a_missing_file_is_refused_with_the_nearest_name(tmp_path: Path) -> None
     write(tmp_path, text_of(0), "readings.csv")
     with pytest.raises(SetupError, match=r"there is no such file\. Did you mean 'readings\.csv'\?"):
         read(str(tmp_path / "reading.csv"), long_csv())
-    with pytest.raises(SetupError, match=r"there is no such file\.$"):
+    with pytest.raises(
+        SetupError, match=r"there is no such file\. Expected it there, or another name in `source.file`$"
+    ):
         read(str(tmp_path / "nowhere" / "reading.csv"), long_csv())
 
 

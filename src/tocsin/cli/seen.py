@@ -156,9 +156,7 @@ def _published(config: Config) -> Iterator[Sent]:
     """What the producers of this machine have published."""
     from tocsin.connectors.journal import Journal
 
-    if config.direct:
-        return
-    file = config.transport.journal
+    file = config.transport.journal  # `publish` and `watch` use the journal where no broker is named
     beside = () if config.transport.embedded else file.parent.glob(f"{config.name}+*{file.suffix}")
     for path in sorted({file, *beside}):
         if path.exists():
@@ -179,7 +177,7 @@ def _at_broker(config: Config, store: Progress | None) -> tuple[Mapping[str, int
     """What waits there by partition, or why that is not known."""
     from tocsin.connectors import waiting
 
-    if config.direct or (config.transport.embedded and not config.transport.journal.exists()):
+    if config.transport.embedded and not config.transport.journal.exists():
         return None, ""
     positions: dict[str, Any] = {}
     for unit in store.units if store else ():

@@ -83,7 +83,7 @@ def _published(seen: Seen) -> Iterator[str]:
         yield f"{'published by':<40} {'messages':>10} {'in spool':>9}  {'standing':<9} watermark"
     for sent in seen.published:
         waiting = "" if sent.waiting is None else f"{sent.waiting:,}"
-        standing = "ended" if sent.ended else "goes on"
+        standing = "ended" if sent.ended else "not ended"
         yield f"{sent.producer:<40} {sent.messages:>10,} {waiting:>9}  {standing:<9} {iso(sent.watermark) or 'none yet'}"
 
 

@@ -342,4 +342,5 @@ def _exactly(file: _File, size: int) -> bytes:
 def _not_found(path: Path) -> str:
     folder = path.parent
     near = sorted(other.name for other in folder.iterdir()) if folder.is_dir() and os.access(folder, os.R_OK) else []
-    return f"{path}: there is no such file.{did_you_mean(path.name, near)}"
+    near = [name for name in near if not re.search(r"\.(db|journal|spool|requeue|ya?ml)\b", name)]
+    return f"{path}: there is no such file.{did_you_mean(path.name, near)} Expected it there, or another name in `source.file`"

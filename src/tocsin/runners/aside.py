@@ -58,7 +58,7 @@ class AsideReport:
             self._events.warning(
                 "late readings",
                 f"{_readings(new)} came too late for the rules, such as {worst.metric} of {worst.device} at {format_time(worst.time)}, "
-                f"{spoken(worst.off / SECOND)} behind what had come already. A larger `lateness` waits longer",
+                f"{spoken(worst.off / SECOND)} behind what had come already. A larger `lateness` waits longer; after a pause of the source, a larger `idle_after`",
                 count=new, total=total, device=worst.device, metric=worst.metric, at=format_time(worst.time),
                 late_seconds=round(worst.off / SECOND, 3),
             )  # fmt: skip
