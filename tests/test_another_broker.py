@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import pika
 import pytest
 
 from commands import LEDGER, READINGS, edit, process, tocsin
@@ -155,6 +156,48 @@ def wait_for(what: Callable[[], object], command: subprocess.Popen[str]) -> None
         assert command.poll() is None, "it has ended"
         assert time.monotonic() < deadline, "it does not come to that"
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (1, "this store was filled from the partitions 0, 1, and `broker:` has 0: "),
+        (3, "this store was filled from 2 partitions, each decided by itself, and `broker:` has 3: "),
+    ],
+)
+@pytest.mark.parametrize("name", ["again", "another"])
+def test_a_store_knows_from_how_many_partitions_it_was_filled(
+    here: Path, server: RabbitMQ, number: int, told: str, name: str
+) -> None:
+    """Everything is taken, the queues are deleted or others, and the spool is moved away; then all of it is put back."""
+    edit(here / "p.yaml", "rules:", "lateness: 0s\nidle_after: 300d\nrules:")
+    edit(here / "p.yaml", "pipeline: p", f"pipeline: number{number}{name}\nstore: sqlite:///p.db")
+    lines = READINGS.splitlines(keepends=True)
+    queue = f"{number}{name}"
+    go_by(here, f"{{url: '{server.url}', name: {queue}, partitions: 2}}")
+    grow(here, lines, 4)
+    edit(here / "p.yaml", "readings: {temp", "follow: true, readings: {temp")
+    run_live(here, 3)
+    edit(here / "p.yaml", "follow: true, ", "")
+    with closing(server.client()) as client:
+        for part in range(2):
+            client.channel().queue_delete(f"{queue}.{part}")
+    for file in here.glob("*.spool*"):
+        file.rename(here / f"away-{file.name}")
+    grow(here, lines, len(lines))
+    after = queue if name == "again" else f"{queue}-2"
+    go_by(here, f"{{url: '{server.url}', name: {after}, partitions: {number}}}")
+    found = tocsin("watch", "p.yaml")
+    assert (found.exit_code, stored(here)) == (78, 3)
+    assert told in found.stderr
+    with closing(server.client()) as client, pytest.raises(pika.exceptions.ChannelClosedByBroker, match="NOT_FOUND"):
+        client.channel().queue_declare(f"{after}.0", passive=True)
+    for file in here.glob("away-*"):
+        file.rename(here / file.name.removeprefix("away-"))
+    go_by(here, f"{{url: '{server.url}', name: {queue}, partitions: 2}}")
+    found = tocsin("run", "p.yaml")
+    assert found.exit_code == 0, found.stderr
+    assert tocsin("alerts", "ledger", "p.yaml").stdout == LEDGER
 
 
 def test_what_was_published_and_not_taken_is_not_left_behind(here: Path) -> None:

@@ -55,7 +55,7 @@ def consumer(store: SqlStore) -> Saving:
     writer = store.writer(series)
     writer.take_over()
     decider = Decider(rules, Engine(rules, series), origins)
-    return Saving(Consumer(decider, origins, Decoder(series).decode, "amqp:p", rereadable=False), writer)
+    return Saving(Consumer(decider, origins, Decoder(series).decode, {"broker": "amqp:p"}, rereadable=False), writer)
 
 
 def message(seq: int, value: object = 81, producer: str = "p", kind: str = Kind.READINGS) -> Message:

@@ -211,6 +211,28 @@ def test_a_unit_that_was_owned_and_never_given_anything_does_not_bind_the_store(
     desk.close()
 
 
+@pytest.mark.parametrize("now", [("0", "1", "2"), ("0", "1", "2", "3")])
+@pytest.mark.parametrize("filled", [{"0"}, {"0", "1", "2"}])
+def test_a_store_that_was_filled_from_another_number_of_partitions_is_refused_though_all_is_taken(
+    store: SqlStore, filled: set[str], now: tuple[str, ...]
+) -> None:
+    """Also if only some of them have ever held a reading."""
+    rules, desk, before = parse_rules(HOT, None), store.desk(), ("0", "1", "2")
+    for name in before:
+        engine = Engine(rules, Series())
+        writer = desk.writer(engine.series, name)
+        counted = resume(writer, rules, engine).counted
+        decider = Decider(rules, engine, clock := Watermark(0), {**consuming(*before).way, "partitions": {}}, counted)
+        batch = batch_of([("a", 0, 99)] if name in filled else [], engine.series)
+        writer.save(decider.decide(batch, clock.admit(batch)))
+    if now == before:
+        fit(desk, consuming(*now))
+    else:
+        with pytest.raises(SetupError, match=r"filled from 3 partitions.*`broker:` has 4.*Put `partitions: 3` back"):
+            fit(desk, consuming(*now))
+    desk.close()
+
+
 def test_whoever_looks_needs_no_lock_and_whoever_writes_waits_for_it_as_long_as_wanted(store: SqlStore) -> None:
     """Another process may be frozen in the middle of a transaction."""
     asked = []
@@ -277,7 +299,7 @@ class Told:
 
 def consuming(*names: str) -> Consuming:
     rules = parse_rules(HOT, None)
-    broker = Broker(Address("journal", "", path="none"), "p")
+    broker = Broker(Address("journal", "", path="none"), "p", names or ("0",))
     units = [Unit(name, (name or "0",)) for name in names or [""]]
     return Consuming("p", rules, units, lambda _: Engine(rules, Series()), 0, 0, SECOND, broker, Path("none"))
 

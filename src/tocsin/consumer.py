@@ -54,17 +54,20 @@ class Taken(NamedTuple):
 class Consumer:
     """What takes the messages of one unit through one engine.
 
-    `positions` is how far each partition was read, where the broker is a log that can be read again.
+    `positions` is how far each partition was read, where the broker is a log that can be read again; `way` names the `broker`, and
+    stands with them.
     """
 
-    def __init__(self, decider: Decider, origins: Origins, decode: Decode, broker: str, *, rereadable: bool) -> None:
+    def __init__(
+        self, decider: Decider, origins: Origins, decode: Decode, way: Mapping[str, Any], *, rereadable: bool
+    ) -> None:
         self.decider = decider
         self.origins = origins
         self.positions: dict[str, Any] = dict((decider.position or {}).get("partitions", {}))
         self.log: str = (decider.position or {}).get("log", "")
         """The mark of the log that is read, where it has one."""
         self._decode = decode
-        self._broker = broker
+        self._way = way
         self._rereadable = rereadable
         self._unsettled: dict[str, deque[Message]] = {}
 
@@ -131,7 +134,7 @@ class Consumer:
         rejects += [reject for message in others for reject in self._told(message)]
         if self._rereadable:
             self.positions.update(map(_REACHED, durable))
-        self.decider.position = {"broker": self._broker, "partitions": self.positions}
+        self.decider.position = {**self._way, "partitions": self.positions}
         if self.log:
             self.decider.position["log"] = self.log
         self._begin()
@@ -155,7 +158,7 @@ class Consumer:
 
     def _placed(self, message: Message, reject: Reject) -> Reject:
         """Where a message came from: a redelivery of it is the same dead letter."""
-        place: Mapping[str, Any] = {"broker": self._broker, "partition": message.partition, **reject.place}
+        place: Mapping[str, Any] = {"broker": self._way["broker"], "partition": message.partition, **reject.place}
         if message.producer:
             return Reject(reject.data, {**place, "producer": message.producer, "seq": message.seq}, reject.reason)
         if message.broker_id or self._rereadable:

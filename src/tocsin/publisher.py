@@ -116,7 +116,7 @@ class Publisher:
             raise SetupError(
                 f"`broker`: this pipeline has published into the partitions {', '.join(before)}, and is to publish into "
                 f"{', '.join(self._partitioner.partitions)}: a device would be in two of them. Put it back; or let the "
-                f"consumer take everything, then give the pipeline another `name` in `broker:` and move {self.log.journal.path} away"
+                f"consumer take everything, then begin anew: another `name` in `broker:`, another `store:`, and {self.log.journal.path} moved away"
             )
 
     def take(self, decoded: Sequence[Decoded], arrival: int | None = None) -> int:

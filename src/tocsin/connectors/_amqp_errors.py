@@ -39,7 +39,7 @@ TO_MEND = {
     ),
     r"inequivalent arg 'x-dead-letter-routing-key' for queue '(.+?)' in vhost .*?'of (\d+)'.*?'of (\d+)'": (
         r"the queue '\1' is one of \3, and `partitions` has \2: set `partitions: \3`. For another number let the consumer take "
-        "everything, and delete the queues, or give `broker:` another `name`"
+        "everything, and begin anew: delete the queues, or give `broker:` another `name`; move the producer's spool away; and name another `store:`"
     ),
     r"inequivalent arg '(.+?)' for (queue|exchange) '(.+?)' in vhost '.*?': (.+)": (
         r"\2 '\3' exists already, and its '\1' is another one: \4. Delete it once it is empty, and it is made anew; or "

@@ -32,13 +32,14 @@ def fit(desk: Desk, parts: Consuming) -> None:
     One that was filled another way, by another kind of broker or name or straight from the source, is gone on with if that way has
     run dry, and nobody goes by it any more.
     """
+    _refuse_another_number(desk, parts)
     _refuse_other_partitions(desk, parts)
     _refuse_other_units(desk, parts)
     if _elsewhere(desk, parts):
         with desk.transaction(SetupError) as connection:  # in which nobody else takes or saves anything
             if before := _elsewhere(desk, parts):
                 _refuse_what_still_waits(desk, parts, before)
-                desk.move(connection, parts.broker.identity, _those_that_are_over(desk.origins(), parts))
+                desk.move(connection, parts.way, _those_that_are_over(desk.origins(), parts))
 
 
 def _elsewhere(desk: Desk, parts: Consuming) -> str:
@@ -117,8 +118,22 @@ def _refuse_other_partitions(desk: Desk, parts: Consuming) -> None:
     if known - set(partitions):
         raise SetupError(
             f"this store was filled from the partitions {', '.join(sorted(known))}, and `broker:` has "
-            f"{', '.join(partitions)}: what waits in the others would never be taken. Put them back until it is"
+            f"{', '.join(partitions)}: what waits in the others would never be taken. Put them back; or take a new store once the consumer has taken everything"
         )
+
+
+def _refuse_another_number(desk: Desk, parts: Consuming) -> None:
+    """Also once everything is taken: by another number a hash tells most devices another partition, and their past stays where it is."""
+    now = parts.way.get("of")
+    for checkpoint in desk.checkpoints().values():
+        before = (checkpoint.position or {}).get("of")
+        if now and before and before != now and checkpoint.newest != LONG_AGO:
+            raise SetupError(
+                f"this store was filled from {before} partitions, each decided by itself, and `broker:` has {now}: most devices would be "
+                f"in another one, where nothing is known of their past. Put `partitions: {before}` back. Or begin anew, once the "
+                "consumer has taken everything and `tocsin top` shows nothing that waits: delete the queues or the topic, or give `broker:` "
+                "another `name`; move the producer's spool away; and name another store, as in `store: sqlite:///another.db`"
+            )
 
 
 def _refuse_other_units(desk: Desk, parts: Consuming) -> None:

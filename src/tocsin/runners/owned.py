@@ -45,6 +45,12 @@ class Consuming:
     broker: Broker
     journal: Path
 
+    @property
+    def way(self) -> dict[str, Any]:
+        """By what a store is filled: the broker, and `of` how many partitions those are whose place a hash tells and that are decided apart."""
+        apart = len(self.units) > 1 and self.broker.queue is None
+        return {"broker": self.broker.identity} | ({"of": len(self.broker.partitions)} if apart else {})
+
 
 class Owned:
     """A unit from the store's checkpoint on.
@@ -64,7 +70,7 @@ class Owned:
         self.origins.restore(known, start.watermark, now)
         decider = Decider(parts.rules, engine, self.origins, start.position, start.counted)
         decode = Decoder(engine.series).decode
-        self._consumer = Consumer(decider, self.origins, decode, parts.broker.identity, rereadable=is_log)
+        self._consumer = Consumer(decider, self.origins, decode, parts.way, rereadable=is_log)
         self._idleness = Idleness(self.origins, parts.idle_after)
         self.poison = Poison(desk, self.writer, lambda message: self._consumer.take([message], now), rereadable=is_log)
         self._heard = self._asked = now

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -138,10 +138,13 @@ class Desk:
             if not owner.suspect(connection, writer.claim, message):
                 raise self._taken_over([writer.unit])
 
-    def move(self, connection: Connection, broker: str, over: Sequence[Origin]) -> None:
-        """Let all units go on from another broker, and wait for these producers no more; whoever owned a unit can save no more."""
+    def move(self, connection: Connection, way: Mapping[str, Any], over: Sequence[Origin]) -> None:
+        """Let all units go on by another way, which names the broker, and wait for these producers no more.
+
+        Whoever owned a unit can save no more.
+        """
         owner.depose(connection)
-        position = json.dumps({"broker": broker, "partitions": {}}, ensure_ascii=False)
+        position = json.dumps({**way, "partitions": {}}, ensure_ascii=False)
         connection.execute(update(checkpoints).where(checkpoints.c.position != "null").values(position=position))
         for origin in over:
             own = (origins.c.partition == origin.partition) & (origins.c.producer == origin.producer)
