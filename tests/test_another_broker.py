@@ -158,6 +158,33 @@ def wait_for(what: Callable[[], object], command: subprocess.Popen[str]) -> None
         time.sleep(0.02)
 
 
+@pytest.mark.parametrize("damaged", ["journal", "spool"])
+def test_a_damaged_journal_or_spool_is_gone_on_without_as_its_error_says(
+    here: Path, server: RabbitMQ, damaged: str
+) -> None:
+    edit(here / "p.yaml", "rules:", "lateness: 0s\nidle_after: 300d\nrules:")
+    edit(here / "p.yaml", "pipeline: p", "pipeline: damaged\nstore: sqlite:///p.db")
+    lines = READINGS.splitlines(keepends=True)
+    grow(here, lines, 4)
+    go_by(here, "journal" if damaged == "journal" else f"'{server.url}'")
+    assert tocsin("run", "p.yaml").exit_code == 0
+    (here / f"damaged.{damaged}").write_bytes(b"\x5a" * 40960)
+    for command in ("publish", "run", "top"):
+        found = tocsin(command, "p.yaml")
+        assert found.exit_code == 78
+        assert f"damaged.{damaged}': the file is no SQLite database" in found.stderr
+        assert ("name another `store:`" in found.stderr) == (damaged == "journal")
+    (here / "away").mkdir()
+    for file in here.glob(f"damaged.{damaged}*"):
+        file.rename(here / "away" / file.name)
+    if damaged == "journal":
+        edit(here / "p.yaml", "sqlite:///p.db", "sqlite:///another.db")
+    grow(here, lines, len(lines))
+    found = tocsin("run", "p.yaml")
+    assert found.exit_code == 0, found.stderr
+    assert tocsin("alerts", "ledger", "p.yaml").stdout == LEDGER
+
+
 @pytest.mark.parametrize(
     ("number", "told"),
     [

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -315,6 +315,34 @@ class TestErrors:
         (tmp_path / "p.journal").write_text("these are notes, and long enough to be looked at " * 40)
         with pytest.raises(SetupError, match="is no SQLite database"):
             Journal(tmp_path / "p.journal")
+
+    @pytest.mark.parametrize(
+        ("damage", "use"),
+        [
+            ("UPDATE producers SET state = CAST(x'7bff7d' AS TEXT)", lambda journal: journal.producer("p")),
+            ("UPDATE producers SET state = '{'", lambda journal: journal.producer("p")),
+            ("UPDATE producers SET state = '{'", lambda journal: journal.state_of("p")),
+            ("UPDATE producers SET state = '{'", lambda journal: journal.sent(is_spool=False)),
+            ("UPDATE messages SET kind = CAST(x'ff' AS TEXT)", lambda journal: journal.read(0, 9)),
+        ],
+    )
+    def test_a_row_that_cannot_be_read(self, journal: Journal, damage: str, use: Callable[[Journal], object]) -> None:
+        journal.producer("p").append(messages(1), {})
+        with closing(sqlite3.connect(journal.path, isolation_level=None)) as other:
+            other.execute(damage)
+        with pytest.raises((SetupError, StoreError), match=r"the database is corrupt.*name another `store:`"):
+            use(journal)
+
+    @pytest.mark.parametrize(
+        ("suffix", "remedy"),
+        [("journal", "name another `store:`"), ("spool", "not sent yet"), ("requeue", "not left it yet")],
+    )
+    def test_a_description_of_tables_that_cannot_be_read(self, tmp_path: Path, suffix: str, remedy: str) -> None:
+        path = tmp_path / f"p.{suffix}"
+        Journal(path).close()
+        path.write_bytes(path.read_bytes().replace(b"CREATE TABLE", b"CREATE\xff\xfe\xfdBLE"))
+        with pytest.raises(SetupError, match=f"the database is corrupt.*{remedy}.*is in this file alone"):
+            Journal(path)
 
     def test_a_format_of_another_version(self, journal: Journal) -> None:
         with sqlite3.connect(journal.path) as connection:

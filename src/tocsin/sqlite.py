@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -29,6 +30,9 @@ REMEDIES = {
     ),
 }  # fmt: skip
 """By primary result code; `other` is where another file could be named."""
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_UNTOLD = ("Could not decode to UTF-8", "unsupported file format")
+"""How errors of a damaged file begin that have no code of their own."""
 
 
 def use_wal(connection: sqlite3.Connection) -> None:
@@ -53,23 +57,40 @@ def is_busy(error: BaseException | None) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def explain(what: str, error: BaseException, kind: type[TocsinError], other: str = "") -> TocsinError | None:
-    """Our own error for what SQLite says of `what`, with its remedy; None if that is no fault of the file or its disk."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+def explain(
+    what: str, error: BaseException, kind: type[TocsinError], other: str = "", damaged: str = ""
+) -> TocsinError | None:
+    """Our own error for what SQLite says of `what`, with its remedy; None if that is no fault of the file or its disk.
+
+    `damaged` is the remedy for a file that is no database any more, where it is another one than for a store.
+    """
+    code = _code(error)
     if code not in REMEDIES:
         return None
     happened, remedy = REMEDIES[code]
-    kept = "" if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) else "; nothing that was saved is lost"
+    if code in _DAMAGED and damaged:
+        remedy = damaged
+    kept = "" if code in _DAMAGED else "; nothing that was saved is lost"
     return kind(f"{what}: {happened} ({error}){kept}. To mend it: {remedy.format(other=other)}")
 
 
+def _code(error: BaseException) -> int:
+    """Its primary result code: that of a corrupt file also where Python cannot read what is in it."""
+    if isinstance(error, UnicodeDecodeError | json.JSONDecodeError) or str(error).startswith(_UNTOLD):
+        return sqlite3.SQLITE_CORRUPT
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
 @contextmanager
-def explained(what: str, kind: type[TocsinError]) -> Iterator[None]:
-    """Turns what SQLite says of `what` into our own error of this kind."""
+def explained(
+    what: str, kind: type[TocsinError], damaged: str = "", also: tuple[type[ValueError], ...] = ()
+) -> Iterator[None]:
+    """Turns what SQLite says of `what` into our own error of this kind, and errors of `also`, which reading its rows may raise."""
+    kinds: tuple[type[Exception], ...] = (sqlite3.Error, *also)
     try:
         yield
-    except sqlite3.Error as error:
-        ours = explain(what, error, kind)
+    except kinds as error:
+        ours = explain(what, error, kind, damaged=damaged)
         if ours is None:
             raise
         raise ours from error

@@ -17,7 +17,7 @@ from typing import Any
 
 from tocsin.connectors._journal_beside import Consumed, Guard, guarded
 from tocsin.connectors._journal_producer import Producer
-from tocsin.connectors._journal_tables import FORMAT, SELECT, about
+from tocsin.connectors._journal_tables import FORMAT, SELECT, UNREADABLE, about, remedy_of
 from tocsin.errors import SetupError, StoreError, TocsinError
 from tocsin.instant import LONG_AGO
 from tocsin.message import Message
@@ -26,7 +26,6 @@ from tocsin.sqlite import PATIENCE, explained, is_busy, use_wal
 LARGE = 4 << 20
 """Bytes after which a read takes no further message, so that memory does not follow the backlog."""
 PAGE = 1_000
-"""Messages that go in one statement at most when old ones are let go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ class Journal:
             raise SetupError(f"journal '{path}': there is no such file yet: `tocsin publish` or `tocsin run` makes it")
         if not path.parent.is_dir():
             raise SetupError(f"journal '{path}': there is no directory '{path.parent}': make it")
-        with self._explained(SetupError):
+        with self._readable(SetupError):
             self._connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
             use_wal(self._connection)
             for pragma in ("synchronous = FULL", "cache_size = -16384"):
@@ -105,11 +104,13 @@ class Journal:
                 "INSERT INTO producers VALUES (?, ?, 1, '{}') ON CONFLICT (name) DO UPDATE SET epoch = epoch + 1",
                 (name, f"{name}-{token_hex(4)}"),
             )
-            own, epoch, state = connection.execute(
-                "SELECT id, epoch, state FROM producers WHERE name = ?", (name,)
-            ).fetchone()
+            with self._readable(SetupError):
+                own, epoch, text = connection.execute(
+                    "SELECT id, epoch, state FROM producers WHERE name = ?", (name,)
+                ).fetchone()
+                state = json.loads(text)
             numbers = dict(connection.execute("SELECT partition, next FROM sequences WHERE producer = ?", (own,)))
-        return Producer(self, name, own, epoch, json.loads(state), numbers, guard, missing)
+        return Producer(self, name, own, epoch, state, numbers, guard, missing)
 
     def _catch_up(self, connection: sqlite3.Connection) -> int:
         """How many messages this file does not have that it once had; a copy goes on behind them, under new names."""
@@ -153,7 +154,7 @@ class Journal:
 
     def sent(self, *, is_spool: bool) -> list[Sent]:
         """What each producer has published into this file."""
-        with self._explained(StoreError):
+        with self._readable(StoreError):
             found = self._connection.execute(
                 "SELECT id, state, (SELECT coalesce(sum(next), 0) FROM sequences WHERE producer = id), "
                 "(SELECT count(*) FROM messages WHERE producer = producers.id) FROM producers ORDER BY id"
@@ -161,13 +162,13 @@ class Journal:
                 else "SELECT id, state, (SELECT coalesce(sum(next), 0) FROM sequences WHERE producer = id), NULL "
                 "FROM producers ORDER BY id"
             ).fetchall()
+            states = [json.loads(row[1]) for row in found]
         return [
             Sent(
                 self.path, name, count, waiting, state.get("watermark", LONG_AGO), state.get("ended", False),
                 state.get("position"),
             )
-            for name, text, count, waiting in found
-            for state in [json.loads(text)]
+            for (name, _, count, waiting), state in zip(found, states, strict=True)
         ]  # fmt: skip
 
     def handed_over(self, *, is_spool: bool) -> dict[tuple[str, str], int]:
@@ -180,9 +181,9 @@ class Journal:
 
     def state_of(self, name: str) -> dict[str, Any]:
         """What the producer of this name gave with its newest messages; nothing if there is none."""
-        with self._explained(StoreError):
+        with self._readable(StoreError):
             found = self._connection.execute("SELECT state FROM producers WHERE name = ?", (name,)).fetchone()
-        return json.loads(found[0]) if found else {}
+            return json.loads(found[0]) if found else {}
 
     def changes(self) -> int:
         """A number that is another one when somebody else has written; it costs next to nothing to ask."""
@@ -255,7 +256,11 @@ class Journal:
         return (found.st_dev, found.st_ino) == self._file
 
     def _explained(self, kind: type[TocsinError]) -> Any:
-        return explained(f"journal '{self.path}'", kind)
+        return explained(f"journal '{self.path}'", kind, remedy_of(self.path))
+
+    def _readable(self, kind: type[TocsinError]) -> Any:
+        """The same around nothing but reading, where what cannot be decoded is a fault of the file."""
+        return explained(f"journal '{self.path}'", kind, remedy_of(self.path), UNREADABLE)
 
     @contextmanager
     def _transaction(self, kind: type[TocsinError]) -> Iterator[sqlite3.Connection]:

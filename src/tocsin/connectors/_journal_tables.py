@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import suppress
+from pathlib import Path
 from secrets import token_hex
 
 FORMAT = "1"
@@ -26,6 +28,25 @@ INSERT = f"INSERT INTO messages (at, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 
 MESSAGE = "body, partition, content_type, producer, seq, kind, watermark, version, key, '', NULL, arrival, id"
 """A row of `messages` as the fields of a `Message`, in their order."""
 SELECT = f"SELECT {MESSAGE} FROM messages WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
+UNREADABLE = (UnicodeDecodeError, json.JSONDecodeError)
+"""What else than SQLite's own errors comes of a row of a damaged file."""
+_AWAY = "put a copy back; or move it away, with what lies beside it"
+_RECOVER = "is in this file alone (`sqlite3 FILE .recover` saves what can be saved)"
+_REMEDIES = {
+    ".journal": (
+        f"{_AWAY}, and name another `store:`: sources are then read from their start. What came from no file and was not consumed "
+        f"yet {_RECOVER}"
+    ),
+    ".spool": (
+        f"{_AWAY}: sources are then read from their start, and what the store knows counts once. What came from no file and was not "
+        f"sent yet {_RECOVER}"
+    ),
+}
+
+
+def remedy_of(path: Path) -> str:
+    """What to do with a file that is no database any more, and what is lost with it."""
+    return _REMEDIES.get(path.suffix, f"{_AWAY}. What has not left it yet {_RECOVER}")
 
 
 def about(connection: sqlite3.Connection) -> dict[str, str]:
