@@ -19,6 +19,7 @@ from tocsin.cli.seen import Seen
 from tocsin.cli.top import lines_of
 from tocsin.instant import SECOND
 from tocsin.message import Origin, Standing
+from tocsin.reading import Flag
 from tocsin.stores import Checkpoint
 from tocsin.stores.owner import Owner, this_process
 from tocsin.stores.sql import Progress, Reached
@@ -70,6 +71,30 @@ def test_who_goes_on_and_says_nothing_is_told_from_nobody(here: Path) -> None:
     assert "p: nobody runs it now" in tocsin("top", "p.yaml").stdout
 
 
+def test_it_tells_the_readings_that_no_rule_sees(here: Path) -> None:
+    """Two that contradict others, by a run; and three as runs keep those that are late or from the future."""
+    again = "00:06:00Z,b,70\n2024-01-01T00:06:00Z,b,71\n2024-01-01T00:06:00Z,b,72"
+    edit(here / "readings.csv", "00:06:00Z,b,70", again)
+    assert tocsin("run", "p.yaml").exit_code == 0
+    told = json.loads(tocsin("top", "p.yaml", "--json").stdout)
+    assert (told["late"], told["conflicts"], told["future"]) == (0, 2, 0)
+    assert "1 open alert; 1 dead letter; readings that no rule sees: 2 conflicting" in tocsin("top", "p.yaml").stdout
+    with closing(sqlite3.connect(here / "p.db", isolation_level=None)) as store:
+        for time_, flag in ((1, Flag.LATE), (2, Flag.LATE), (3, Flag.FUTURE)):
+            row = (time_, flag.name.lower(), 20.0)
+            store.execute("INSERT INTO flagged_readings SELECT min(id), ?, ?, ? FROM series", row)
+    told = json.loads(tocsin("top", "p.yaml", "--json").stdout)
+    assert (told["late"], told["conflicts"], told["future"]) == (2, 2, 1)
+    assert "no rule sees: 2 late, 2 conflicting, 1 from the future" in tocsin("top", "p.yaml").stdout
+
+
+def test_where_readings_are_not_kept_it_does_not_say_how_many_no_rule_sees(here: Path) -> None:
+    edit(here / "p.yaml", "rules:", "store: {readings: none}\nrules:")
+    assert tocsin("run", "p.yaml").exit_code == 0
+    told = json.loads(tocsin("top", "p.yaml", "--json").stdout)
+    assert (told["late"], told["conflicts"], told["future"]) == (None, None, None)
+
+
 NEWEST = 1_700_000_000 * SECOND
 RUN_BY = Owner("", "host:1:0", 2**62)
 
@@ -88,7 +113,7 @@ def test_how_far_it_is_behind_is_told_while_it_keeps_up(
 ) -> None:
     """Of a producer that has ended there is nothing to keep up with."""
     origins = [Origin("0", f"p-{number}", mark=NEWEST, standing=one) for number, one in enumerate(standings)]
-    progress = Progress(owners, [Reached(1, "", Checkpoint(watermark=NEWEST, newest=NEWEST))], origins, 2, 0)
+    progress = Progress(owners, [Reached(1, "", Checkpoint(watermark=NEWEST, newest=NEWEST))], origins, 2, 0, None)
     seen = Seen("p", progress, [], {"0": 1}, "", 0.0, 0.0)
     told = seen.to_json()
     assert (told["lag_seconds"] is not None) == has_lag

@@ -95,6 +95,9 @@ class Seen:
             "broker_error": self.unasked or None,
             "alerts": store.alerts if store else None,
             "dead_letters": store.dead_letters if store else None,
+            "late": self._flagged("late"),
+            "conflicts": self._flagged("conflict"),
+            "future": self._flagged("future"),
             "producers": [self._origin(origin) for origin in self.origins],
             "published": [
                 {
@@ -104,6 +107,11 @@ class Seen:
                 for sent in self.published
             ],
         }  # fmt: skip
+
+    def _flagged(self, flag: str) -> int | None:
+        """How many readings are kept with this flag, None where that is not known."""
+        flagged = self.store.flagged if self.store else None
+        return None if flagged is None else flagged.get(flag, 0)
 
     def _origin(self, origin: Origin) -> dict[str, Any]:
         return {

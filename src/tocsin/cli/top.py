@@ -22,6 +22,7 @@ BOTH = 0.5
 """Seconds between the two looks of which a single answer is made, so that it has rates."""
 STANDING = {Standing.LIVE: "waited for", Standing.ENDED: "ended", Standing.EXPIRED: "expired"}
 """What a producer is to the consumer, also while none of them runs."""
+FLAGGED = {"late": "late", "conflict": "conflicting", "future": "from the future"}
 SHOWN = 8
 """So many partitions are named with what waits in them."""
 
@@ -67,11 +68,14 @@ def lines_of(seen: Seen) -> Iterator[str]:
 
 
 def _kept(seen: Seen) -> str:
-    """What the store has of alerts and dead letters."""
+    """What the store has of alerts, of dead letters, and of readings that no rule sees, if there are any."""
     if seen.store is None:
         return "no store yet"
     alerts = several(seen.store.alerts, "open alert", "open alerts")
-    return f"{alerts}; {several(seen.store.dead_letters, 'dead letter', 'dead letters')}"
+    flagged = seen.store.flagged or {}
+    named = [f"{flagged[flag]:,} {word}" for flag, word in FLAGGED.items() if flagged.get(flag)]
+    aside = f"; readings that no rule sees: {', '.join(named)}" if named else ""
+    return f"{alerts}; {several(seen.store.dead_letters, 'dead letter', 'dead letters')}{aside}"
 
 
 def _published(seen: Seen) -> Iterator[str]:

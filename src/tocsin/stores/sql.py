@@ -30,6 +30,7 @@ from tocsin.stores.tables import (
     alerts,
     checkpoints,
     dead_letters,
+    flagged_readings,
     held_alerts,
     metadata,
     origins,
@@ -59,7 +60,8 @@ class Reached:
 class Progress:
     """Where a pipeline stands.
 
-    Who owns its units, how far each has come, its producers, and how many open alerts and dead letters it has.
+    Who owns its units, how far each has come, its producers, and how many open alerts and dead letters it has; and how many readings by
+    their flag, None of a store that has not kept them all.
     """
 
     owners: list[Owner]
@@ -67,6 +69,7 @@ class Progress:
     origins: list[Origin]
     alerts: int
     dead_letters: int
+    flagged: Mapping[str, int] | None
 
 
 class SqlStore:
@@ -106,7 +109,7 @@ class SqlStore:
         """
         rows = SeriesRows(series, unit)
         with self._looking() as connection:
-            if connection.execute(select(about.c.value).where(about.c.name == KEEPS_NONE)).first():
+            if _keeps_none(connection):
                 raise SetupError(
                     f"store '{self.url}': it was filled with `readings: none`, so what was decided then cannot be decided once "
                     "more: expected a store that has kept all readings from the beginning. The alerts themselves are here: "
@@ -197,7 +200,8 @@ class SqlStore:
                 for table in (held_alerts, dead_letters)
             )
             owners = owners_of(connection)
-        return Progress(owners, self.units(), found, held, letters)
+            flagged = _flagged(connection)
+        return Progress(owners, self.units(), found, held, letters, flagged)
 
     def counts(self) -> dict[str, int]:
         """How many rows each table has."""
@@ -214,7 +218,7 @@ class SqlStore:
     def _keeps_none(self) -> None:
         """Note that there are not all readings here."""
         with sqlite.explained(self.url, SetupError), sqlite.immediate(self._engine).begin() as connection:
-            if not connection.execute(select(about.c.value).where(about.c.name == KEEPS_NONE)).first():
+            if not _keeps_none(connection):
                 connection.execute(insert(about), [{"name": KEEPS_NONE, "value": "once"}])
 
     @contextmanager
@@ -263,6 +267,19 @@ class SqlStore:
                 f"store '{self.url}': it belongs to the pipeline '{words.get('pipeline')}', not to '{self.pipeline}': "
                 "give each pipeline a store of its own, or its old name back"
             )
+
+
+def _keeps_none(connection: Connection) -> bool:
+    """Whether it was ever filled without its readings."""
+    return connection.execute(select(about.c.value).where(about.c.name == KEEPS_NONE)).first() is not None
+
+
+def _flagged(connection: Connection) -> dict[str, int] | None:
+    """How many readings are kept that no rule sees, by their flag; None if not all of them are."""
+    if _keeps_none(connection):
+        return None
+    query = select(flagged_readings.c.flag, func.count().label("number")).group_by(flagged_readings.c.flag)
+    return {row.flag: row.number for row in connection.execute(query)}
 
 
 def put_dead_letters(connection: Connection, letters: Sequence[tuple[Any, ...]]) -> None:
