@@ -422,3 +422,25 @@ def test_no_bytes_of_arrow_break_it() -> None:
         found = decoder.decode([Message(bytes(body)), Message(WRITTEN)])
         assert np.isfinite(found.batch.value).all()
         assert found.message_of[-1] == 1
+
+
+@pytest.mark.parametrize(("encode", "kind"), [(to_arrow, ARROW), (to_json, JSON)])
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_whose_a_reading_is_does_not_depend_on_what_was_read_before(
+    encode: Any, kind: str, data: st.DataObject
+) -> None:
+    """Messages with and without labels, several or many in a poll, read one after the other by one decoder."""
+    whose = st.tuples(
+        st.sampled_from(["a", "b", "c"]),
+        st.sampled_from(["m", "n"]),
+        st.dictionaries(st.sampled_from(["site", "room"]), st.sampled_from(["1", "2"])),
+    )
+    decoder, series = Decoder(own := Series()), own
+    for names in data.draw(st.lists(st.lists(whose, min_size=1, max_size=6), min_size=1, max_size=8)):
+        rows = [(*one, SECOND * place, 0.0) for place, one in enumerate(names)]
+        copies = data.draw(st.sampled_from([1, 200]))
+        messages = [Message(encode(batch_of([row])), content_type=kind) for row in rows] * copies
+        found = decoder.decode(messages)
+        told = [series.describe(code) for code in found.batch.code.tolist()]
+        assert told == [(device, metric, labels_of(labels)) for device, metric, labels in names] * copies

@@ -14,6 +14,9 @@ LabelsOf = Callable[[Sequence[str]], Labels]
 """From what stands in a row's columns of labels to the labels."""
 
 
+_UNKNOWN = -1
+
+
 class Whose:
     """What is known of the names in messages."""
 
@@ -29,15 +32,17 @@ class Whose:
             return np.empty(0, np.int32)
         places = self._seen.of(columns.__getitem__, names, len(columns[names[0]]))
         known = self._codes.get(names, np.empty(0, np.int32))
-        new = int(places.max()) + 1 - len(known)
-        if new > 0:
-            row_of = np.zeros(new, np.intp)
-            rows = np.flatnonzero(places >= len(known))
-            row_of[places[rows] - len(known)] = rows
-            told = [column.take(pa.array(row_of)).fill_null("").to_pylist() for column in columns.values()]
+        if (more := int(places.max()) + 1 - len(known)) > 0:
+            known = self._codes[names] = np.append(known, np.full(more, _UNKNOWN, np.int32))
+        # A place may be known of other rows, which have labels besides, and be new among these.
+        unknown = np.flatnonzero(known[places] == _UNKNOWN)
+        if len(unknown):
+            new, first = np.unique(places[unknown], return_index=True)
+            rows = pa.array(unknown[first])
+            told = [column.take(rows).fill_null("").to_pylist() for column in columns.values()]
             devices, metrics, *labels = told
             sets = [labels_of(row) for row in zip(*labels, strict=True)] if labels else None
-            known = self._codes[names] = np.append(known, codes_of(self._series, devices, metrics, sets))
+            known[new] = codes_of(self._series, devices, metrics, sets)
         return known[places]
 
 
