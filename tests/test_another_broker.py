@@ -227,6 +227,26 @@ def test_a_store_knows_from_how_many_partitions_it_was_filled(
     assert tocsin("alerts", "ledger", "p.yaml").stdout == LEDGER
 
 
+@pytest.mark.parametrize("separate", [False, True])
+def test_a_journal_whose_hint_was_lost_with_the_consumer_keeps_no_producer(
+    here: Path, server: RabbitMQ, separate: bool
+) -> None:
+    """What was taken stands in the store; the journal has but a hint, which is behind after a kill."""
+    go_by(here, "journal")
+    edit(here / "p.yaml", "pipeline: p", f"pipeline: hint{separate:d}\nstore: sqlite:///p.db")
+    assert tocsin("run", "p.yaml").exit_code == 0
+    for hint in here.glob("*.consumed"):
+        hint.unlink()
+    go_by(here, f"'{server.url}'")
+    refused = tocsin("publish", "p.yaml")
+    assert (refused.exit_code, "that a consumer has not taken" in refused.stderr) == (78, True)
+    found = process("run", "p.yaml", *(["--separate"] if separate else []))
+    _, told = found.communicate(timeout=PATIENCE)
+    assert found.returncode == 0, told
+    assert tocsin("publish", "p.yaml").exit_code == 0
+    assert tocsin("alerts", "ledger", "p.yaml").stdout == LEDGER
+
+
 def test_what_was_published_and_not_taken_is_not_left_behind(here: Path) -> None:
     go_by(here, "journal")
     edit(here / "p.yaml", "readings: {temp", "follow: true, readings: {temp")

@@ -259,37 +259,6 @@ def test_what_waits_in_a_spool_of_its_own_is_not_left_behind_for_the_journal(her
     assert (found.exit_code, f"{spool} holds messages" in found.stderr) == (code, code == 78)
 
 
-@pytest.mark.parametrize(
-    ("pipeline", "spool", "producer", "told"),
-    [
-        ("x", "x.b.spool", "b", "producer b of the pipeline x that are not sent yet (1)"),
-        ("x.b", "x.b.spool", "b", "producer b of the pipeline x that are not sent yet (1)"),
-        ("x", "x.b.c.spool", "b.c", "producer b.c of the pipeline x that are not sent yet (1)"),
-        ("x.b.c", "x.b.c.spool", "b.c", "producer b.c of the pipeline x that are not sent yet (1)"),
-        ("x", "x.b.spool", "x.b", ""),
-        ("x.b", "x.b.spool", "x.b", ""),
-        ("x", "x-2.b.spool", "b", ""),
-        ("x", "x+b.spool", "b", ""),
-    ],
-)
-def test_what_waits_in_a_spool_as_it_was_named_before_is_neither_forgotten_nor_sent_by_another_pipeline(
-    here: Path, pipeline: str, spool: str, producer: str, told: str
-) -> None:
-    """Renamed as its error says, it is nobody else's."""
-    with closing(Journal(here / spool)) as left:
-        left.producer(producer).append([Message(b"[]")], {})
-    edit(here / "p.yaml", "pipeline: p", f"pipeline: {pipeline}\nbroker: 'amqp://127.0.0.1:{free_port()}'")
-    checked = tocsin("check", "p.yaml")
-    assert (checked.exit_code, "advice: " in checked.stdout) == (0, bool(told))
-    assert told in checked.stdout
-    if told:
-        found = tocsin("publish", "p.yaml")
-        assert (found.exit_code, told in found.stderr) == (78, True)
-        for file in here.glob(f"{spool}*"):
-            file.rename(here / file.name.replace(f".{producer}.spool", f"+{producer}.spool"))
-        assert "advice: " not in tocsin("check", "p.yaml").stdout
-
-
 def test_a_run_that_ends_while_another_producer_is_waited_for_says_so(here: Path) -> None:
     """The other has published one reading of midnight, and was killed before it said its end."""
     edit(here / "p.yaml", "rules:", "broker: journal\nlateness: 1h\nidle_after: 1d\nrules:")

@@ -273,9 +273,8 @@ def _assemble(path: Path, file: File, rules: Mapping[int, Rule], document: Docum
     devices = _devices(file, base, document)
     store = _store(file, base, document)
     is_understood = bool(codec or foreign or (one and posted))
-    if devices is None or (
-        not is_understood and file.broker and file.broker.queue
-    ):  # queues go by the source's devices
+    by_devices = file.broker is not None and file.broker.queue is not None
+    if devices is None or (by_devices and not is_understood):  # the source has devices, too
         return None
     named = {**{key: {} for key in (devices_given(form) if form else ())}, **devices}
     transport = transport_of(file.broker, file.pipeline, named, base, document)

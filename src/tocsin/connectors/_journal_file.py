@@ -26,6 +26,7 @@ from tocsin.sqlite import PATIENCE, explained, is_busy, use_wal
 LARGE = 4 << 20
 """Bytes after which a read takes no further message, so that memory does not follow the backlog."""
 PAGE = 1_000
+"""Messages that go in one statement at most when old ones are let go."""
 
 
 @dataclass(frozen=True, slots=True)

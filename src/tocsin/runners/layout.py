@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +38,9 @@ def fit(desk: Desk, parts: Consuming) -> None:
     if _elsewhere(desk, parts):
         with desk.transaction(SetupError) as connection:  # in which nobody else takes or saves anything
             if before := _elsewhere(desk, parts):
+                ends = _ends(parts, before)
                 _refuse_what_still_waits(desk, parts, before)
+                _tell_producers(parts, ends)
                 desk.move(connection, parts.way, _those_that_are_over(desk.origins(), parts))
 
 
@@ -61,6 +63,28 @@ def _refuse_what_still_waits(desk: Desk, parts: Consuming, before: str) -> None:
             f"{told}: {waits}. Put the old `broker:` back until `tocsin top` shows that nothing waits, and change it then. Or begin anew, "
             "with another store, as in `store: sqlite:///another.db`, and the producer's journal or spool moved away"
         )
+
+
+def _ends(parts: Consuming, before: str) -> dict[Path, int]:
+    """How far the files of the way before have come that are not gone on with; what is appended from now on is none of it."""
+    was_journal = before.startswith("journal:")
+    if before == _STRAIGHT or was_journal == _is_journal(parts):
+        return {}
+    found = {}
+    for path in _files(parts, is_journal=was_journal):
+        with closing(Journal(path, create=False)) as journal:
+            found[path] = journal.span()[1]
+    return found
+
+
+def _tell_producers(parts: Consuming, ends: Mapping[Path, int]) -> None:
+    """Leave in the files of the way before that all up to there is taken: they have but a hint, which is behind after a kill."""
+    for path, upto in ends.items():
+        with closing(Journal(path, create=False)) as journal:
+            if path.suffix == ".journal":
+                journal.consumed(parts.name, upto)
+            else:
+                journal.remove(upto)
 
 
 def _those_that_are_over(origins: Sequence[Origin], parts: Consuming) -> list[Origin]:

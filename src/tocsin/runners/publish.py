@@ -233,12 +233,9 @@ def _feeder(parts: Publishing, stopped: Callable[[], bool]) -> Callable[[], Publ
     return lambda: Published(feed.run(), parts.name, {})
 
 
-def publish(parts: Publishing, stopped: Callable[[], bool], *, look_back: bool = True) -> Published:
-    """Both loops, until the source ends and everything is confirmed, or it is told to stop.
-
-    Without `look_back` somebody who knows what was taken has seen that nothing is left behind; the journal alone has but a hint.
-    """
-    if look_back and (left := left_behind(parts.journal.parent, parts.pipeline, embedded=parts.embedded)):
+def publish(parts: Publishing, stopped: Callable[[], bool]) -> Published:
+    """Both loops, until the source ends and everything is confirmed, or it is told to stop."""
+    if left := left_behind(parts.journal.parent, parts.pipeline, embedded=parts.embedded):
         raise SetupError(left)
     failed: list[BaseException] = []
     feeder, fed = _feeder(parts, lambda: stopped() or bool(failed)), threading.Event()

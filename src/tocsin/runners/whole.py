@@ -40,11 +40,8 @@ class Beside(Protocol):
 class Producing:
     """The producer in its thread."""
 
-    def __init__(
-        self, make: Callable[[], Publishing], store: SqlStore, events: Events, stopped: Callable[[], bool]
-    ) -> None:
+    def __init__(self, make: Callable[[], Publishing], events: Events, stopped: Callable[[], bool]) -> None:
         self._make = make
-        self._store = store
         self._events = events
         self._stopped = stopped
         self.ended: Until | None = None
@@ -77,9 +74,7 @@ class Producing:
             self.error = error
 
     def _publish(self) -> None:
-        # The consumer has begun, and so seen by what its store knows that the way of before has run dry.
-        is_new = all(unit.checkpoint.position is None for unit in self._store.units())
-        published = publish(self._make(), self._stopped, look_back=is_new)
+        published = publish(self._make(), self._stopped)
         if not self._stopped():
             self.ended = Until(published.producer, dict(published.numbers))
 
@@ -126,9 +121,7 @@ def run(
     """Producer and consumer together."""
     with Stop() as stop:
         failed = threading.Event()
-        producing = Producing(
-            publishing, store, Events(store.pipeline, "producer"), lambda: stop.asked() or failed.is_set()
-        )
+        producing = Producing(publishing, Events(store.pipeline, "producer"), lambda: stop.asked() or failed.is_set())
         producing.start()
         try:
             stats = watch(consuming, store, stop, progress, producing)
