@@ -151,6 +151,26 @@ def test_a_broken_object_of_an_array_costs_itself_alone(tmp_path: Path, broken: 
     assert rejects[0].data == broken.encode()
 
 
+@pytest.mark.parametrize("stray", ["}", "}}", '"', '"}', '{"ts": {', '{"d": "a'])
+def test_what_is_open_or_closed_too_often_costs_itself_alone(tmp_path: Path, stray: str) -> None:
+    path = write(tmp_path, f"{object_at(0)}\n{stray}\n{object_at(1)}\n{object_at(2)}\n")
+    rows, rejects, _ = read(path, ARRAY)
+    assert [row[0] for row in rows] == [f"2024-01-01T00:00:0{second}Z" for second in range(3)]
+    assert [(reject.place["line"], reject.data, reject.reason) for reject in rejects] == [
+        (2, stray.encode(), "expected a JSON object here")
+    ]
+
+
+def test_very_many_broken_objects_cost_themselves_alone(tmp_path: Path) -> None:
+    """Each of them could hold all that follows: who looks for its end each time has no end himself."""
+    broken = '{"ts": "2024-01-01T00:00:00Z", "d": "a", "v":'
+    lines = [object_at(number % 60, number) if number % 2 else broken for number in range(40_000)]
+    rows, rejects, _ = read(write(tmp_path, "\n".join(lines)), ARRAY)
+    assert [row[3] for row in rows] == list(range(1, 40_000, 2))
+    assert lines_of(rejects) == list(range(1, 40_001, 2))
+    assert {reject.data for reject in rejects} == {broken.encode()}
+
+
 def test_a_long_array_can_be_cut_after_any_object() -> None:
     text = ("[" + ",\n".join(object_at(second) for second in range(20)) + "]").encode()
     decoder = Decoder(ARRAY, Series())

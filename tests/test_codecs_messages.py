@@ -7,6 +7,8 @@ import struct
 from collections.abc import Callable, Sequence
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tocsin.codecs import (
     Beside,
@@ -21,7 +23,9 @@ from tocsin.codecs import (
     Part,
     TimeSettings,
 )
-from tocsin.codecs.messages import Decoder
+from tocsin.codecs import messages as codecs_messages
+from tocsin.codecs.messages import Decoder, forms
+from tocsin.codecs.messages.forms import LONG
 from tocsin.message import JSON, Message
 from tocsin.reading import Series
 
@@ -224,6 +228,80 @@ def test_tables_each_with_its_own_header() -> None:
     assert faults[0][2] == "there is no column 't'. The message has: d, v."
     # What was set aside keeps its header, so it can be read again.
     assert read(settings, [Message(faults[1][1].replace(b"x", str(START).encode()))])[0][0][4] == 4
+
+
+KEYED = (Cell("v", Beside("$key"), Constant("m")), Cell("w", Column("id"), Constant("n")))
+IN_SECONDS = TimeSettings(("t",), "unix_s")
+FORMS: dict[str, tuple[JsonSettings | CsvSettings | BinarySettings, list[bytes]]] = {
+    "json": (
+        JsonSettings(IN_SECONDS, KEYED),
+        [
+            b'{"t": 1, "id": "a", "v": 2, "w": 3}',
+            b'{"t": 4, "id": "b", "v": 5}',
+            b'{"t": 4, "id": "", "w": "hot"}',
+            b'{"t": "now", "v": 1}',
+            b'[{"t": 6, "v": 7},\n {"t": 8, "v": "x"}, 9, {"t": 10, "id": "c", "w": 1}]',
+            b'{"t": 11,\n"v": 1e999}\n{"t": 12, "v": 0}\r\n',
+            b'\xef\xbb\xbf{"t": 13, "v": 1}',
+            b'{"t": 14, "v": 1',
+            b'{"t": 15}',
+            b"\xff",
+            b"  ",
+        ],
+    ),
+    "csv": (
+        CsvSettings(IN_SECONDS, KEYED, header=("t", "id", "v", "w")),
+        [
+            b"1,a,2,3",
+            b"4,b,5,\n6,c,,7\r\n",
+            b"8,d,x,9\n10,,1,2",
+            b"11,e",
+            b"\n\n",
+            b'12,"f',
+            b"13,\xff,1,1",
+            b"now,g,1,1\r",
+        ],
+    ),
+    "tables": (
+        CsvSettings(IN_SECONDS, KEYED),
+        [
+            b"t,id,v,w\n1,a,2,3",
+            b"t,id,v,w\n4,b,x,5\n6,c,7,",
+            b"w,v,id,t\r\n8,9,d,10\r\n1,2,3",
+            b"t,v\n11,12",
+            b"t,id,v,w",
+            b"\xff",
+        ],
+    ),
+    "binary": (
+        BinarySettings(IN_SECONDS, KEYED, (("t", "double"), ("id", "text 1"), ("v", "float"), ("w", "float"))),
+        [
+            struct.pack("<dcff", 1, b"a", 2, 3),
+            struct.pack("<dcffdcff", 4, b"b", float("inf"), 5, 6, b"c", 7, 8),
+            struct.pack("<dcff", 9, b"\xff", 10, 11),
+            struct.pack("<dcff", float("nan"), b"d", 12, 13),
+            struct.pack("<dcff", 14, b"\0", 15, 16),
+            b"short",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(data=st.data(), long=st.sampled_from([1, 40, LONG]))
+@settings(deadline=None)
+def test_messages_are_read_together_as_each_is_alone(form: str, data: st.DataObject, long: int) -> None:
+    """Whether row by row or in pieces, `long` being where a body counts as one to be looked at in pieces."""
+    settings_of, kinds = FORMS[form]
+    bodies = data.draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=40))
+    messages = [Message(body, key=f"k{place}") for place, body in enumerate(bodies)]
+    alone = [read(MessageSettings(settings_of, "amqp"), [message]) for message in messages]
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (forms, codecs_messages):
+            patch.setattr(module, "LONG", long)
+        readings, faults = read(MessageSettings(settings_of, "amqp"), messages)
+    assert readings == [reading for some, _ in alone for reading in some]
+    assert faults == [(place, *fault[1:]) for place, (_, some) in enumerate(alone) for fault in some]
 
 
 BINARY = (("time", "double"), ("value", "float"))

@@ -6,6 +6,7 @@ rows and, within a row, of cells, and says which rows have a fault.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,16 +18,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.codecs import Beside, Cell, Column, Constant, Part, TimeSettings
+from tocsin.codecs._lines import Fault
 from tocsin.codecs._times import BLANK, READ, Clock, Mask, States
-from tocsin.reading import Batch, Codes, Labels, Series, Values, labels_of
+from tocsin.reading import Batch, Codes, Labels, Series, Times, Values, labels_of
 
-Fault = tuple[int, str]
-"""A row, from 0, and what is wrong with it."""
 Columns = Callable[[str], pa.Array]
 Places = npt.NDArray[np.intp]
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-_INFINITE = r"(?i)^[+-]?(nan|inf|infinity)$"
+_FINITE = re.compile(_NUMBER, re.ASCII)
+_INFINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 
 
 class Alongside:
@@ -46,6 +47,10 @@ class Alongside:
     def of_one(self, place: int) -> Alongside:
         """The same for rows of one message alone."""
         return Alongside({name: column.slice(place, 1) for name, column in self._columns.items()})
+
+    def only(self, rows: Places) -> Alongside:
+        """The same for some of its rows."""
+        return self if self._places is None else Alongside(self._columns, self._places[rows])
 
     def fits(self, rows: int) -> bool:
         """Whether there are as many rows as there should be."""
@@ -78,16 +83,31 @@ class Cells:
             return Batch.empty(self._series), []
         columns = cache(self._with_alongside(columns, rows))
         written = self._written(columns)
+        found = self._found(columns, written, rows)
+        good = found.good()
+        faults = [(row, self._why(row, columns, written, found)) for row in found.faulty(good).tolist()]
+        return self._batch(found, good), faults
+
+    def readings_of_all(self, columns: Columns, rows: int) -> Batch | None:
+        """The readings of so many rows if nothing is at fault; else None, at once."""
+        if rows == 0:
+            return Batch.empty(self._series)
+        columns = cache(self._with_alongside(columns, rows))
+        found = self._found(columns, self._written(columns), rows)
+        good = found.good()
+        return None if len(found.faulty(good)) else self._batch(found, good)
+
+    def _found(self, columns: Columns, written: pa.Array, rows: int) -> _Found:
         times, states = self._clock.read(written)
         numbers = [to_numbers(columns(cell.value)) for cell in self._cells]
-        value = np.column_stack([number for number, _ in numbers])
-        found = _Found(states, value, np.column_stack([bad for _, bad in numbers]), self._codes(columns, rows))
-        good = found.good()
-        faults = [(row, self._why(row, columns, written, found)) for row in found.faulty(good)]
+        value, bad = (np.column_stack(columns) for columns in zip(*numbers, strict=True))
+        return _Found(times, states, value, bad, self._codes(columns, rows))
+
+    def _batch(self, found: _Found, good: Mask) -> Batch:
         which = good.ravel()
-        time = np.repeat(times, len(self._cells)) if len(self._cells) > 1 else times
+        time = np.repeat(found.times, len(self._cells)) if len(self._cells) > 1 else found.times
         # Adding 0.0 makes -0.0 plain zero.
-        return Batch(self._series, found.code.ravel()[which], time[which], value.ravel()[which] + 0.0), faults
+        return Batch(self._series, found.code.ravel()[which], time[which], found.value.ravel()[which] + 0.0)
 
     def _with_alongside(self, columns: Columns, rows: int) -> Columns:
         beside = self.alongside
@@ -120,8 +140,9 @@ class Cells:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What stands in a block: for every row its time's state; for every cell its number, any fault, and its series."""
+    """What stands in a block: for every row its time and how it was read; for every cell its number, any fault, its series."""
 
+    times: Times
     states: States
     value: Values
     bad: Mask
@@ -132,12 +153,11 @@ class _Found:
         mask: Mask = ~np.isnan(self.value) & (self.code >= 0) & (self.states == READ)[:, None]
         return mask
 
-    def faulty(self, good: Mask) -> list[int]:
+    def faulty(self, good: Mask) -> Places:
         """The rows that say something and are at fault; one without a time and without a number says nothing."""
         given = ~np.isnan(self.value) | self.bad
         timeless = (self.states != READ) & ((self.states != BLANK) | given.any(axis=1))
-        rows: list[int] = np.flatnonzero(timeless | (given & ~good).any(axis=1)).tolist()
-        return rows
+        return np.flatnonzero(timeless | (given & ~good).any(axis=1))
 
 
 def to_numbers(column: pa.Array) -> tuple[Values, Mask]:
@@ -163,10 +183,10 @@ def _from_text(column: pa.Array) -> tuple[Values, Mask]:
 
 def wrong_number(column: str, text: object) -> str:
     """Why what stands in a column is not a reading's number."""
-    if isinstance(text, float) or pc.match_substring_regex(pa.scalar(str(text).strip()), _INFINITE).as_py():
+    plain = str(text).strip()
+    if isinstance(text, float) or _INFINITE.fullmatch(plain):
         return f"{column}: {text} is not a finite number"
-    finite = pc.match_substring_regex(pa.scalar(str(text).strip()), _NUMBER).as_py()
-    return f"{column}: '{text}' is too large" if finite else f"{column}: '{text}' is not a number"
+    return f"{column}: '{text}' is too large" if _FINITE.fullmatch(plain) else f"{column}: '{text}' is not a number"
 
 
 _NO_DEVICE, _NO_METRIC = -1, -2

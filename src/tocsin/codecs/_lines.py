@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from tocsin.errors import SetupError
 from tocsin.reading import Batch
 from tocsin.record import Record, Reject
 
 Read = tuple[Batch, list[Reject]]
+Fault = tuple[int, str]
+"""A row, from 0, and what is wrong with it."""
+
+
+class Entry(NamedTuple):
+    """A row or an object of a text: its line, its bytes, what it says, and what is at fault in it."""
+
+    line: int
+    raw: bytes
+    says: Any
+    fault: str = ""
+
 
 BOM = b"\xef\xbb\xbf"
 """The mark that some programs put before UTF-8."""
@@ -34,6 +47,24 @@ def check_text(head: bytes, file: str) -> None:
 def reject(raw: bytes, record: Record, line: int, reason: str) -> Reject:
     """A reject for these bytes of a record."""
     return Reject(raw.rstrip(b"\r\n"), {"file": record.place["file"], "line": line}, reason)
+
+
+def judged(
+    entries: Sequence[Entry], readings: Callable[[Sequence[Entry]], tuple[Batch, list[Fault]]]
+) -> tuple[Batch, list[Fault]]:
+    """The readings of those in which nothing is at fault as yet, and all faults, in the order of the entries."""
+    good = [place for place, entry in enumerate(entries) if not entry.fault]
+    batch, faults = readings([entries[place] for place in good])
+    wrong = {place: entry.fault for place, entry in enumerate(entries) if entry.fault}
+    return batch, sorted((wrong | {good[row]: why for row, why in faults}).items())
+
+
+def told(
+    entries: Sequence[Entry], readings: Callable[[Sequence[Entry]], tuple[Batch, list[Fault]]], record: Record
+) -> Read:
+    """The same, with a reject of the record for each fault."""
+    batch, faults = judged(entries, readings)
+    return batch, [reject(entries[place].raw, record, entries[place].line, why) for place, why in faults]
 
 
 def line_end(data: bytes) -> int:

@@ -12,7 +12,7 @@ objects: each object by itself, for programs of both kinds may write into one to
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -25,10 +25,10 @@ import pyarrow.json as arrow_json
 from tocsin.codecs import Cell, Column, TimeSettings, columns_of, names_in
 from tocsin.codecs._alike import columns_alike
 from tocsin.codecs._cells import Cells, Columns
-from tocsin.codecs._lines import BOM, Read, line_end, narrow, not_text, reject
+from tocsin.codecs._lines import BOM, Entry, Fault, Read, line_end, narrow, not_text, told
 from tocsin.errors import SetupError, did_you_mean
 from tocsin.reading import Batch, Series
-from tocsin.record import Record, Reject
+from tocsin.record import Record
 
 _SAMPLE = 50
 _ENOUGH = 10
@@ -82,8 +82,7 @@ class Objects:
             rows = len(alike[self._wanted[0]])
             if not self._fits(rows):
                 return None
-            batch, faults = self.cells.readings(alike.__getitem__, rows)
-            return None if faults else batch
+            return self.cells.readings_of_all(alike.__getitem__, rows)
         lines = _objects_in_lines(data)
         if not lines or not self._fits(lines):
             return None
@@ -98,26 +97,23 @@ class Objects:
             return None
         if self._all_hold and _is_any_empty([columns[path] for path in self._values]):
             return None
-        batch, faults = self.cells.readings(columns.__getitem__, lines)
-        return None if faults else batch
+        return self.cells.readings_of_all(columns.__getitem__, lines)
 
     def _fits(self, rows: int) -> bool:
         return self.cells.alongside is None or self.cells.alongside.fits(rows)
 
+    def entry(self, line: int, raw: bytes) -> Entry:
+        """What stands in a line, which is to be an object."""
+        thing = self._load(raw)
+        return Entry(line, raw, thing, self._holds_none(thing) if isinstance(thing, dict) else thing)
+
+    def readings(self, entries: Sequence[Entry]) -> tuple[Batch, list[Fault]]:
+        """The readings of entries that are objects, and which of them are at fault."""
+        return self.cells.readings(self._columns([entry.says for entry in entries]), len(entries))
+
     def _one_by_one(self, record: Record, data: bytes, line: int) -> Read:
-        rejects: list[Reject] = []
-        good: list[tuple[int, bytes, dict[str, Any]]] = []
-        for number, raw in enumerate(data.splitlines(), line):
-            thing = self._load(raw)
-            if isinstance(thing, dict) and (wrong := self._holds_none(thing)):
-                rejects.append(reject(raw, record, number, wrong))
-            elif isinstance(thing, dict):
-                good.append((number, raw, thing))
-            elif raw.strip():
-                rejects.append(reject(raw, record, number, thing))
-        batch, faults = self.cells.readings(self._columns([thing for _, _, thing in good]), len(good))
-        rejects += [reject(good[place][1], record, good[place][0], reason) for place, reason in faults]
-        return batch, sorted(rejects, key=lambda one: int(one.place["line"]))
+        entries = [self.entry(number, raw) for number, raw in enumerate(data.splitlines(), line) if raw.strip()]
+        return told(entries, self.readings, record)
 
     def _holds_none(self, thing: dict[str, Any]) -> str:
         """Why an object has nothing to say, if it should; `null` says that there is no value."""

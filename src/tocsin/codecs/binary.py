@@ -18,10 +18,9 @@ import pyarrow as pa
 
 from tocsin.codecs import BinarySettings, columns_of
 from tocsin.codecs._cells import Cells, Columns
-from tocsin.codecs._lines import not_text
+from tocsin.codecs._lines import Fault, not_text
 from tocsin.packed import Packed
 from tocsin.reading import Batch, Series
-from tocsin.record import Reject
 
 Records = npt.NDArray[np.void]
 
@@ -43,23 +42,23 @@ class Decoder:
         records = np.frombuffer(data, self._type)
         if any(not_text(b"\0".join(np.unique(records[name]).tolist())) for name in self._texts):
             return None
-        batch, faults = self.cells.readings(self._columns(records), len(records))
-        return None if faults else batch
+        return self.cells.readings_of_all(self._columns(records), len(records))
 
-    def closely(self, data: bytes) -> tuple[Batch, list[Reject]]:
-        """The same, with a reject for each record that is at fault, or for all of it if these are no whole records."""
-        if len(data) % self.size:
-            reason = f"{len(data)} bytes are no whole records of {self.size}: expected {self._described}"
-            return self.cells.readings(self._columns(np.empty(0, self._type)), 0)[0], [Reject(data, {}, reason)]
+    def wrong(self, data: bytes) -> str:
+        """Why these are no whole records, or an empty text."""
+        if len(data) % self.size == 0:
+            return ""
+        return f"{len(data)} bytes are no whole records of {self.size}: expected {self._described}"
+
+    def closely(self, data: bytes) -> tuple[Batch, list[Fault]]:
+        """The readings of whole records, and which of these are at fault."""
         records = np.frombuffer(data, self._type)
         wrong = self._not_text(records)
         good = np.array([row for row in range(len(records)) if row not in wrong], np.intp)
+        if wrong and self.cells.alongside is not None:
+            self.cells.alongside = self.cells.alongside.only(good)
         batch, faults = self.cells.readings(self._columns(records[good]), len(good))
-        wrong |= {int(good[row]): reason for row, reason in faults}
-        return batch, [
-            Reject(data[row * self.size : (row + 1) * self.size], {"record": row + 1}, wrong[row])
-            for row in sorted(wrong)
-        ]
+        return batch, sorted((wrong | {int(good[row]): why for row, why in faults}).items())
 
     def _not_text(self, records: Records) -> dict[int, str]:
         """Of each record with a text that is none: why."""

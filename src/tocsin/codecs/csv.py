@@ -21,7 +21,7 @@ import pyarrow.csv as arrow_csv
 
 from tocsin.codecs import CsvSettings, columns_of, names_in
 from tocsin.codecs._cells import Cells, Columns
-from tocsin.codecs._lines import BOM, check_text, narrow, not_text, reject
+from tocsin.codecs._lines import BOM, Entry, Fault, check_text, narrow, not_text, told
 from tocsin.errors import SetupError, did_you_mean
 from tocsin.reading import Batch, Series
 from tocsin.record import Decoded, Record, Reject
@@ -122,8 +122,7 @@ class Decoder:
             return None
         if self.cells.alongside is not None and not self.cells.alongside.fits(table.num_rows):
             return None
-        batch, faults = self.cells.readings(lambda name: _one(table.column(place[name])), table.num_rows)
-        return None if faults else batch
+        return self.cells.readings_of_all(lambda name: _one(table.column(place[name])), table.num_rows)
 
     def _table(self, data: bytes, names: list[str], types: dict[str, Any]) -> Any:
         return arrow_csv.read_csv(
@@ -139,20 +138,23 @@ class Decoder:
         )
 
     def _row_by_row(self, record: Record, data: bytes, line: int) -> tuple[Batch, list[Reject]]:
-        rejects: list[Reject] = []
-        good: list[tuple[int, bytes, Sequence[str]]] = []
+        return told(self.entries(data, line), self.readings, record)
+
+    def entries(self, data: bytes, line: int) -> list[Entry]:
+        """The rows of a text that begins with this line, but for blank ones."""
+        entries = []
         width = len(self._header or ())
         for row in rows_of(data, self._delimiter):
             raw = data[row.start : row.end]
             fault, fields = self._take_apart(raw, row, width)
-            if fault:
-                rejects.append(reject(raw, record, line, fault))
-            elif fields:
-                good.append((line, raw, fields))
+            if fault or fields:
+                entries.append(Entry(line, raw, fields, fault or ""))
             line += row.lines
-        batch, faults = self.cells.readings(self._columns([fields for _, _, fields in good]), len(good))
-        rejects += [reject(good[place][1], record, good[place][0], reason) for place, reason in faults]
-        return batch, sorted(rejects, key=lambda one: int(one.place["line"]))
+        return entries
+
+    def readings(self, entries: Sequence[Entry]) -> tuple[Batch, list[Fault]]:
+        """The readings of entries that have all their fields, and which of them are at fault."""
+        return self.cells.readings(self._columns([entry.says for entry in entries]), len(entries))
 
     def _take_apart(self, raw: bytes, row: Row, width: int) -> tuple[str | None, list[str]]:
         """What is wrong with a row, or its fields; neither for a blank one."""

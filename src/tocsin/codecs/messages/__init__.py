@@ -2,28 +2,24 @@
 
 The bodies of many messages are put together and read as one text by the codec of their form; what travels beside them
 (topic, key, times) is columns too, with a value for each message.  If anything is amiss, the messages are read in ever
-smaller groups, and in the end alone: so what has a fault is a reject with its own bytes, and changes nothing
+smaller groups, and in the end row by row: so what has a fault is a reject with its own bytes, and changes nothing
 for the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 
 from tocsin.codecs import LineProtocolSettings, MessageSettings
 from tocsin.codecs._cells import Alongside
 from tocsin.codecs.line_protocol import Lines
 from tocsin.codecs.messages.beside import Beside
-from tocsin.codecs.messages.forms import Form, form_of
+from tocsin.codecs.messages.forms import LONG, Form, Read, few_of_each, form_of
 from tocsin.codecs.readings import Decoder as OwnDecoder
 from tocsin.codecs.readings.found import Fault
 from tocsin.message import Message
 from tocsin.reading import Batch, Series
-from tocsin.record import MOST_BAD, Reject, few
-
-Read = tuple[Batch, list[Fault]]
-"""Readings in the order of the messages; and what could not be read, each with the place of its message."""
+from tocsin.record import Reject, few
 
 
 class Decoder:
@@ -41,7 +37,7 @@ class Decoder:
         """The readings of messages, each of which arrived at its instant (nanoseconds)."""
         if self._own is not None:
             found = self._own.decode(messages)
-            return found.batch, _few_of_each(found.rejects)
+            return few_of_each(found.batch, found.rejects)
         places, faults = self._readable(messages)
         chosen, at = [messages[place] for place in places], [arrivals[place] for place in places]
         reads = list(self._by_line(chosen, at) if self._form is None else self._mapped(self._form, chosen, at))
@@ -74,25 +70,13 @@ class Decoder:
             yield from _narrow(form, bodies, Alongside(columns), 0)
 
 
-def _few_of_each(faults: list[Fault]) -> list[Fault]:
-    if len(faults) <= MOST_BAD:
-        return faults
-    return [
-        (place, reject)
-        for place, some in groupby(faults, key=lambda fault: fault[0])
-        for reject in few([reject for _, reject in some])
-    ]
-
-
 def _narrow(form: Form, bodies: Sequence[bytes], beside: Alongside, first: int) -> Iterator[Read]:
     """What some messages hold, read at once if it can be; `first` is the place of the first one."""
     batch = form.at_once(bodies, beside, first) if len(bodies) > 1 else None
     if batch is not None:
         yield batch, []
-    elif len(bodies) <= _FEW:
-        for place, body in enumerate(bodies, first):
-            one, rejects = form.closely(body, beside, place)
-            yield one, [(place, reject) for reject in rejects]
+    elif len(bodies) == 1 or sum(map(len, bodies)) <= LONG:
+        yield form.closely(bodies, beside, first)
     else:
         size = -(-len(bodies) // _PARTS)
         for low in range(0, len(bodies), size):
@@ -100,5 +84,3 @@ def _narrow(form: Form, bodies: Sequence[bytes], beside: Alongside, first: int) 
 
 
 _PARTS = 16
-_FEW = 16
-"""So few messages are read one by one rather than in groups again."""

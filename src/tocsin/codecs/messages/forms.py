@@ -8,22 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any, Protocol
 
 import numpy as np
 
 from tocsin.codecs import BinarySettings, CodecSettings, CsvSettings, JsonLinesSettings, JsonSettings
 from tocsin.codecs._cells import Alongside
-from tocsin.codecs._lines import BOM
+from tocsin.codecs._lines import BOM, Entry, judged
+from tocsin.codecs._objects import Objects
+from tocsin.codecs._pieces import BETWEEN, in_one_line, objects_in
 from tocsin.codecs.binary import Decoder as BinaryDecoder
 from tocsin.codecs.csv import Decoder as CsvDecoder
 from tocsin.codecs.json import Decoder as JsonDecoder
-from tocsin.codecs.json import objects_in
+from tocsin.codecs.readings.found import Fault
 from tocsin.errors import SetupError
 from tocsin.reading import Batch, Series
 from tocsin.record import Record, Reject, few
 
-Alone = tuple[Batch, list[Reject]]
+Read = tuple[Batch, list[Fault]]
+"""Readings in the order of the messages; and what could not be read, each with the place of its message."""
+
+LONG = 16 << 10
+"""A body of more bytes is looked at by itself, and in pieces; shorter ones together, row by row."""
 
 
 class Form(Protocol):
@@ -33,8 +40,8 @@ class Form(Protocol):
         """The readings of some bodies, if there is nothing to reject and no doubt; else None."""
         ...
 
-    def closely(self, body: bytes, beside: Alongside, place: int) -> Alone:
-        """The readings of one body, and what in it is at fault."""
+    def closely(self, bodies: Sequence[bytes], beside: Alongside, first: int) -> Read:
+        """The readings of a few bodies, or of one that is long, and what in them is at fault."""
         ...
 
 
@@ -69,11 +76,9 @@ class Json:
         self._objects.cells.alongside = beside.of(first + np.repeat(np.arange(len(bodies)), counts))
         return self._objects.at_once(lines)
 
-    def closely(self, body: bytes, beside: Alongside, place: int) -> Alone:
+    def closely(self, bodies: Sequence[bytes], beside: Alongside, first: int) -> Read:
         """A reject for each object that is at fault."""
-        self._objects.cells.alongside = beside.of_one(place)
-        batch, rejects = _alone(self._decoder.decode(_record(body)))
-        return batch, few(rejects)
+        return few_of_each(*_closely(self._decoder, self._objects, bodies, beside, first))
 
 
 class Csv:
@@ -94,15 +99,13 @@ class Csv:
         self._decoder.cells.alongside = beside.of(first + np.repeat(np.arange(len(bodies)), counts))
         return self._decoder.at_once(text)
 
-    def closely(self, body: bytes, beside: Alongside, place: int) -> Alone:
+    def closely(self, bodies: Sequence[bytes], beside: Alongside, first: int) -> Read:
         """A reject for each line that is at fault."""
-        batch, rejects = self.all_of(body, beside, place)
-        return batch, few(rejects)
+        return few_of_each(*self.all_of(bodies, beside, first))
 
-    def all_of(self, body: bytes, beside: Alongside, place: int) -> Alone:
+    def all_of(self, bodies: Sequence[bytes], beside: Alongside, first: int) -> Read:
         """The same, however many rejects there are."""
-        self._decoder.cells.alongside = beside.of_one(place)
-        return _alone(self._decoder.decode(_record(body)))
+        return _closely(self._decoder, self._decoder, bodies, beside, first)
 
 
 class HeadedCsv:
@@ -123,15 +126,27 @@ class HeadedCsv:
         except SetupError:
             return None
 
-    def closely(self, body: bytes, beside: Alongside, place: int) -> Alone:
+    def closely(self, bodies: Sequence[bytes], beside: Alongside, first: int) -> Read:
         """A reject for each line that is at fault, below its header, so that it can be read again."""
-        head = _head(body)
+        batches, faults = [], []
+        for head, some in groupby(bodies, _head):
+            alike = list(some)
+            batch, bad = self._below(head, alike, beside, first)
+            batches.append(batch)
+            faults += bad
+            first += len(alike)
+        return Batch.join(batches), faults
+
+    def _below(self, head: bytes, bodies: Sequence[bytes], beside: Alongside, first: int) -> Read:
         try:
-            batch, rejects = self._of(head).all_of(_rest(body), beside, place)
+            batch, faults = self._of(head).all_of([_rest(body) for body in bodies], beside, first)
         except SetupError as error:
-            return Batch.empty(self._series), [Reject(body, {}, str(error).removeprefix("the message: "))]
-        lower = [Reject(one.data, {"line": int(one.place["line"]) + 1}, one.reason) for one in rejects]
-        return batch, few(lower, head=head + b"\n")
+            why = str(error).removeprefix("the message: ")
+            return Batch.empty(self._series), [
+                (place, Reject(body, {}, why)) for place, body in enumerate(bodies, first)
+            ]
+        lower = [(at, replace(one, place={"line": int(one.place["line"]) + 1})) for at, one in faults]
+        return few_of_each(batch, lower, head=head + b"\n")
 
     def _of(self, head: bytes) -> Csv:
         if head not in self._known:
@@ -158,11 +173,25 @@ class Binary:
         self._decoder.cells.alongside = beside.of(first + np.repeat(np.arange(len(bodies)), counts))
         return self._decoder.at_once(b"".join(bodies))
 
-    def closely(self, body: bytes, beside: Alongside, place: int) -> Alone:
+    def closely(self, bodies: Sequence[bytes], beside: Alongside, first: int) -> Read:
         """A reject for each record that is at fault."""
-        self._decoder.cells.alongside = beside.of_one(place)
-        batch, rejects = self._decoder.closely(body)
-        return batch, few(rejects, between=b"")
+        size = self._decoder.size
+        faults = [
+            (place, Reject(body, {}, why))
+            for place, body in enumerate(bodies, first)
+            if (why := self._decoder.wrong(body))
+        ]
+        whole = {place: len(body) // size for place, body in enumerate(bodies, first) if len(body) % size == 0}
+        owner = np.repeat(np.array(list(whole), np.intp), list(whole.values()))
+        number = np.concatenate([np.arange(1, count + 1) for count in whole.values()]) if whole else owner
+        data = b"".join([bodies[place - first] for place in whole])
+        self._decoder.cells.alongside = beside.of(owner)
+        batch, bad = self._decoder.closely(data)
+        faults += [
+            (int(owner[row]), Reject(data[row * size : (row + 1) * size], {"record": int(number[row])}, why))
+            for row, why in bad
+        ]
+        return few_of_each(batch, sorted(faults, key=lambda fault: fault[0]), between=b"")
 
 
 def _record(body: bytes) -> Record:
@@ -170,14 +199,44 @@ def _record(body: bytes) -> Record:
     return Record(body, {"file": "the message", "line": 1, "offset": 1, "earlier": 0}, {})
 
 
-def _alone(decoded: Any) -> Alone:
-    rejects = [Reject(one.data, {"line": one.place["line"]}, one.reason) for one in decoded.rejects]
-    return decoded.batch, rejects
+def _closely(
+    decoder: JsonDecoder | CsvDecoder,
+    rows: Objects | CsvDecoder,
+    bodies: Sequence[bytes],
+    beside: Alongside,
+    first: int,
+) -> Read:
+    """The readings of a few bodies of text, or of a long one, and all that is at fault in them."""
+    if len(bodies[0]) > LONG:
+        rows.cells.alongside = beside.of_one(first)
+        decoded = decoder.decode(_record(bodies[0]))
+        return decoded.batch, [(first, _reject(one.data, one.place["line"], one.reason)) for one in decoded.rejects]
+    entries: list[Entry] = []
+    owners: list[int] = []
+    for place, body in enumerate(bodies, first):
+        entries += decoder.entries(body, 1)
+        owners += [place] * (len(entries) - len(owners))
+    good = [owner for owner, entry in zip(owners, entries, strict=True) if not entry.fault]
+    rows.cells.alongside = beside.of(np.array(good, np.intp))
+    batch, faults = judged(entries, rows.readings)
+    return batch, [(owners[row], _reject(entries[row].raw, entries[row].line, why)) for row, why in faults]
+
+
+def _reject(raw: bytes, line: int, reason: str) -> Reject:
+    return Reject(raw.rstrip(b"\r\n"), {"line": line}, reason)
+
+
+def few_of_each(batch: Batch, faults: list[Fault], between: bytes = b"\n", head: bytes = b"") -> Read:
+    """The same with few rejects for every message; `head` goes before each."""
+    each = groupby(faults, key=lambda fault: fault[0])
+    return batch, [
+        (place, one) for place, some in each for one in few([reject for _, reject in some], between=between, head=head)
+    ]
 
 
 def _lined_up(bodies: Sequence[bytes]) -> tuple[bytes, Any] | None:
     """The objects of all bodies, a line each, and how many each body has; None if anything else stands among them."""
-    flat = [body.removeprefix(BOM).replace(b"\r", b" ").replace(b"\n", b" ") for body in bodies]
+    flat = [in_one_line(body.removeprefix(BOM)) for body in bodies]
     text = b"\n".join(flat)
     spans = np.array(objects_in(text), np.int64).reshape(-1, 2)
     ends = np.cumsum([len(body) + 1 for body in flat])
@@ -216,6 +275,6 @@ def _rest(body: bytes) -> bytes:
     return body.removeprefix(BOM).lstrip(b"\r\n").partition(b"\n")[2]
 
 
-_IS_BETWEEN = np.isin(np.arange(256), np.frombuffer(b" \t\r\n,[]", np.uint8))
+_IS_BETWEEN = np.isin(np.arange(256), np.frombuffer(BETWEEN, np.uint8))
 _MOST = 64
 """So many headers are remembered."""
