@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tocsin.address import parse_address
+from tocsin.connectors._http_protocol import Patient
 from tocsin.connectors.http import HttpSettings, Post, Server, settings_of
 from tocsin.errors import RetryLater, SetupError, StoreError
 from tocsin.ingest import Ingest, Posted, post_of
@@ -540,6 +541,22 @@ def test_several_clients_at_once_lose_nothing(running: Running) -> None:
     for number in range(8):
         values = [row[4] for row in running.spool.rows if row[0] == f"d{number}"]
         assert values == [float(place) for place in range(10) for _ in range(3)]
+
+
+def test_an_answer_of_two_parts_does_not_wait_between_them(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By Nagle's algorithm the second would, for the client's delayed acknowledgement of the first."""
+    options: list[int] = []
+    made = Patient.connection_made
+
+    def watched(self: Patient, transport: Any) -> None:
+        sock = transport.get_extra_info("socket")
+        made(self, transport)
+        options.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    monkeypatch.setattr(Patient, "connection_made", watched)
+    assert start().post(b"{}").status == 400
+    assert options
+    assert all(options)
 
 
 def test_it_says_that_it_is_well(running: Running) -> None:

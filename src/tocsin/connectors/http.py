@@ -150,7 +150,8 @@ def _listen(settings: HttpSettings) -> socket.socket:
     where = f"http://{settings.host}:{settings.port}"
     try:
         family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
-        listening = socket.socket(family)
+        # asyncio sends at once only what it knows to be TCP; else an answer of two parts waits 40 ms for its second.
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except OSError as fault:
         raise SetupError(f"{where}: there is no such address here: {fault.strerror}") from fault
     try:
