@@ -48,6 +48,15 @@ def test_what_was_published_and_not_taken_waits(here: Path) -> None:
     assert json.loads(tocsin("top", "p.yaml", "--json").stdout)["waiting"] == 2
 
 
+def test_a_producer_that_had_no_reading_has_not_ended_for_good(here: Path) -> None:
+    edit(here / "p.yaml", "rules:", "broker: journal\nrules:")
+    (here / "readings.csv").write_text("time,device,temp\n2024-01-01T00:00:00Z,a,x\n")
+    assert tocsin("run", "p.yaml").exit_code == 78
+    told = [line for line in tocsin("top", "p.yaml").stdout.splitlines() if " p-" in f" {line}"]
+    assert len(told) == 2
+    assert all("no reading none yet" in line for line in told)
+
+
 def test_it_is_readable(here: Path) -> None:
     assert tocsin("run", "p.yaml").exit_code == 0
     told = tocsin("top", "p.yaml").stdout

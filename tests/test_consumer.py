@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tocsin.address import parse_address
 from tocsin.codecs.readings import Decoder
+from tocsin.connectors import Broker
 from tocsin.consumer import GAP_PATIENCE, Consumer, Taken
 from tocsin.engine import Engine
 from tocsin.message import JSON, Kind, Message
@@ -16,10 +18,12 @@ from tocsin.origin import Origins
 from tocsin.pipeline import Decider
 from tocsin.reading import Series
 from tocsin.rule import parse_rules
+from tocsin.runners.owned import BACKLOG, Consuming, Owned
 from tocsin.stats import Stats
 from tocsin.stores import open_store
 from tocsin.stores.sql import SqlStore
 from tocsin.stores.writer import Writer
+from tocsin.unit import Unit
 
 NOON = 1_700_000_000
 
@@ -119,6 +123,35 @@ def test_foreign_messages_all_count_and_a_repeated_reading_is_one(consumer: Savi
     assert consumer.take(foreign, now=1) == foreign
     assert store.counts()["readings"] == 2
     assert consumer.stats.repeats == 1
+
+
+@pytest.mark.parametrize(("junk", "decided"), [(1, True), (BACKLOG, False)])
+def test_messages_without_a_reading_keep_nobody_from_being_idle(
+    store: SqlStore, tmp_path: Path, junk: int, decided: bool
+) -> None:
+    """Foreign ones, once a second.  Only where very many come at once readings may wait behind them."""
+    rules = parse_rules([{"alert": "Hot", "expr": "temp > 80"}])
+    unit, broker = Unit("", ("0",)), Broker(parse_address("amqp://h", {}), "p", ("0",))
+    parts = Consuming(
+        "p",
+        rules,
+        [unit],
+        lambda _: Engine(rules, Series()),
+        60 * 10**9,
+        10**18,
+        5 * 10**9,
+        broker,
+        tmp_path / "p.journal",
+    )
+    desk = store.desk(lambda _: False)
+    owned = Owned(unit, parts, desk, now=0.0, is_log=False, by_force=True)
+    odd = Message(b"junk", "0", JSON)
+    given = [owned.take([message(0, producer="")], now=1.0)]
+    for second in range(2, 9):
+        given += [owned.take([odd] * junk, now=float(second)), owned.look(float(second))]
+    desk.save([(owned.writer, step) for taken in given for step in taken.steps])
+    desk.close(in_order=True)
+    assert (moves(store) == [(0, "firing")]) is decided
 
 
 def test_a_gap_is_given_up_though_what_is_behind_it_was_asked_for_again(consumer: Saving) -> None:

@@ -226,6 +226,35 @@ def test_where_all_are_quiet_the_clock_moves_them_together(tmp_path: Path, monke
     assert last == dict.fromkeys(("p-q", "p-r", "p-s"), 500 * SECOND + 1)
 
 
+def test_a_partition_that_brings_nothing_but_what_cannot_be_read_holds_nobody_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six thousand seconds pass with each poll, and the patience is ten thousand."""
+    clock = iter(range(0, 10**9, 6_000))
+    now = [0.0]
+    monkeypatch.setattr(feed, "AWAY", 1e9)
+    monkeypatch.setattr("tocsin.runners.idle.AWAY", 1e9)
+    monkeypatch.setattr("tocsin.runners.feed.time.monotonic", lambda: now[0])
+
+    class Slow(Shop):
+        def poll(self, most: int, timeout: float) -> Polled:
+            now[0] = float(next(clock))
+            return super().poll(most, timeout)
+
+    junk = message(1, "r")._replace(body=b"junk")
+    run(tmp_path, monkeypatch, Slow([message(500, "q")], [junk], [junk], [junk]), partitions=("q", "r"))
+    last = {one.producer.rpartition("-")[0]: one.watermark for one in words(tmp_path)}
+    assert last["p-r"] == last["p-q"]
+    assert last["p-q"] is not None
+    assert last["p-q"] > 500 * SECOND
+    only = Slow([junk], [junk], [junk])
+    clock = iter(range(0, 10**9, 6_000))
+    now[0] = 0.0
+    (tmp_path / "other").mkdir()
+    run(tmp_path / "other", monkeypatch, only, partitions=("r",))
+    assert words(tmp_path / "other")[-1].kind == Kind.END
+
+
 def test_a_journal_that_is_full_makes_the_source_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = Shop([message(1)])
     run(tmp_path, monkeypatch, shop, size=1, until=lambda: "pause" in shop.told)

@@ -254,6 +254,15 @@ def test_dead_letters_are_read_again_as_the_file_maps_them_then(tmp_path: Path, 
     output("dead-letters", "requeue", str(file), "--all")
     assert letters(file) == ""
     assert journalled(tmp_path) == [90.0]
+    # The queue has given no reading, and nobody waits for it once it has been quiet for long enough.
+    file.write_text(file.read_text().replace("idle_after: 1h", "idle_after: 1s"))
+    process = command("run", file)
+    try:
+        wait_for(lambda: len(ledger(file)) == 1, process, log)
+    finally:
+        process.terminate()
+        assert process.wait(60) == 143
+    assert "producer expired" not in log.read_text()
     client.close()
 
 

@@ -154,6 +154,34 @@ def test_it_says_again_where_it_is_so_that_nobody_takes_it_for_dead(path: Path) 
     assert sent(path)[-1].kind == Kind.END
 
 
+def test_who_has_had_no_reading_yet_is_not_waited_for_while_it_rests(path: Path) -> None:
+    """It says so once, and again after what could not be read; with its first reading it is a producer like others."""
+    series = Series()
+    made = publisher(path, series, ("0", "1"))
+    made.rest()
+    made.rest()
+    publisher(path, series, ("0", "1")).rest()
+    assert [message.kind for message in sent(path)] == [Kind.WATERMARK] * 2 + [Kind.END] * 2
+    made = publisher(path, series, ("0", "1"))
+    made.take([step(series, rejects=[Reject(b"bad", {"line": 2}, "no number")])])
+    made.rest()
+    assert [message.kind for message in sent(path)[4:]] == [Kind.REJECTS, Kind.END, Kind.END]
+    made.take([step(series, 1)])
+    made.rest()
+    assert sent(path)[-1].kind == Kind.READINGS
+
+
+def test_the_end_is_told_again_after_what_could_not_be_read(path: Path) -> None:
+    """Whoever takes that waits for its producer again."""
+    series = Series()
+    made = publisher(path, series)
+    made.take([step(series, 1)])
+    made.finish()
+    made.take([step(series, rejects=[Reject(b"bad", {"line": 2}, "no number")])])
+    made.finish()
+    assert [message.kind for message in sent(path)][-2:] == [Kind.REJECTS, Kind.END]
+
+
 def test_a_bounded_file_that_goes_backwards_is_refused(path: Path) -> None:
     series = Series()
     with pytest.raises(RunError, match="time goes backwards"):

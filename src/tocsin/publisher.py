@@ -104,7 +104,6 @@ class Publisher:
         self.position: Position | None = log.state.get("position")
         self.ended: bool = log.state.get("ended", False)
         if any(partition not in log.numbers for partition in partitioner.partitions):
-            self.ended = False
             self._tell(Kind.WATERMARK)  # so that every partition knows from the start whom it has to wait for
 
     def _refuse_other_partitions(self) -> None:
@@ -179,11 +178,15 @@ class Publisher:
         else:
             self.log.see_that_it_is_ours()
 
+    def rest(self) -> None:
+        """The source is quiet.  If it has given no reading as yet, say, once, that nobody is to wait for it."""
+        if self.watermark.value == LONG_AGO and not self.ended:
+            self._tell(Kind.END)
+
     def finish(self) -> None:
         """The source has ended: say so, once."""
         if not self.ended:
             self.watermark.end()
-            self.ended = True
             self._tell(Kind.END)
 
     def _tell(self, kind: Kind) -> None:
@@ -210,7 +213,6 @@ class Publisher:
         """Messages of one partition each; readings, of a file or not, for which there is no partition become rejects."""
         if not len(batch):
             return
-        self.ended = False
         places = self._partitioner.places()[batch.code]
         first = int(places[0])
         parts = [(first, batch)] if bool((places == first).all()) else _split(batch, places)
@@ -240,6 +242,8 @@ class Publisher:
             yield Reject(self._encode(batch.take(batch.code == code)), place, why)
 
     def _append(self, messages: Sequence[Message], keys: Sequence[str] = ()) -> None:
+        if messages:
+            self.ended = messages[-1].kind == Kind.END  # any other is waited for again by whoever takes it
         state = {
             "position": self.position,
             "newest": self.watermark.newest,

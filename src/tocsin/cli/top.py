@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tocsin.cli.arguments import AsJson, PipelineFile
 from tocsin.cli.terminal import give, several
-from tocsin.instant import SECOND, format_duration
+from tocsin.instant import LONG_AGO, SECOND, format_duration
 from tocsin.message import Standing
 
 if TYPE_CHECKING:
@@ -84,11 +84,11 @@ def _published(seen: Seen) -> Iterator[str]:
 
     if seen.published:
         yield ""
-        yield f"{'published by':<40} {'messages':>10} {'in spool':>9}  {'standing':<9} watermark"
+        yield f"{'published by':<40} {'messages':>10} {'in spool':>9}  {'standing':<10} watermark"
     for sent in seen.published:
         waiting = "" if sent.waiting is None else f"{sent.waiting:,}"
-        standing = "ended" if sent.ended else "not ended"
-        yield f"{sent.producer:<40} {sent.messages:>10,} {waiting:>9}  {standing:<9} {iso(sent.watermark) or 'none yet'}"
+        standing = _standing(Standing.ENDED, sent.watermark) if sent.ended else "not ended"
+        yield f"{sent.producer:<40} {sent.messages:>10,} {waiting:>9}  {standing:<10} {iso(sent.watermark) or 'none yet'}"
 
 
 def _taken(seen: Seen) -> Iterator[str]:
@@ -102,8 +102,13 @@ def _taken(seen: Seen) -> Iterator[str]:
         rate = seen.rates.get((origin.partition, origin.producer))
         yield (
             f"{origin.partition:<12} {origin.producer or '(foreign)':<40} {max(0, origin.next):>10,} "
-            f"{'' if rate is None else f'{rate:,.0f}':>9}  {STANDING[origin.standing]:<10} {iso(origin.mark) or 'none yet'}"
+            f"{'' if rate is None else f'{rate:,.0f}':>9}  {_standing(origin.standing, origin.mark):<10} {iso(origin.mark) or 'none yet'}"
         )
+
+
+def _standing(standing: Standing, mark: int) -> str:
+    """A source that has given nothing as yet may have anything to say later."""
+    return "no reading" if standing is Standing.ENDED and mark == LONG_AGO else STANDING[standing]
 
 
 def _run_by(seen: Seen) -> Iterator[str]:

@@ -168,8 +168,9 @@ class Feed:
             for step in steps:
                 step.stream.publisher.feed(step.batch, step.rejects, step.position, first, step.keys)
         self.readings += sum(len(step.batch) for step in steps)
-        for stream in self._active() if len(messages) >= POLL else [step.stream for step in steps]:
-            stream.quiet_since = now  # a backlog is read partition by partition, so none of them is quiet
+        # A backlog is read partition by partition, so none of them is quiet.
+        for stream in [step.stream for step in steps if len(step.batch)] if _fits(messages) else self._active():
+            stream.quiet_since = now
 
     def _step(self, stream: Stream, arrived: Sequence[tuple[int, Message]]) -> Step:
         """What messages of one partition hold, those left out that are published already."""
@@ -204,6 +205,7 @@ class Feed:
         # What a source has to say that is made to wait is in the broker still.
         moves = [] if self._is_paused else self._moves(now, is_beat)
         again = is_beat and now - self._alive >= ALIVE
+        are_quiet = is_beat and not self._is_paused and self._are_quiet(now)
         if is_beat:
             self._beat, self._alive = now, now if again else self._alive
             moves += [(stream, None) for stream in self._active()]
@@ -213,6 +215,8 @@ class Feed:
             with self._journal.together():
                 for stream, to in moves:
                     stream.publisher.tell(to, again=again)
+                for stream in self._active() if are_quiet else ():
+                    stream.publisher.rest()
 
     def _moves(self, now: float, is_beat: bool) -> list[tuple[Stream, int | None]]:
         """Where quiet partitions are by now: with the slowest of the others, or, if all are quiet, with the clock."""
@@ -226,6 +230,10 @@ class Feed:
             # The foremost goes on with the clock, and the others are not behind it.
             to = max((*by_clock, *(one.publisher.watermark.value for one in quiet))) if by_clock else LONG_AGO
         return [(one, to) for one in quiet if to > one.publisher.watermark.value]
+
+    def _are_quiet(self, now: float) -> bool:
+        """Whether no partition has brought a reading for long enough."""
+        return all(stream.quiet(now) * SECOND >= self._parts.idle_after for stream in self._active())
 
     def _make_room(self, now: float) -> None:
         """A journal that is full lets the source wait; it goes on when the consumer has caught up."""

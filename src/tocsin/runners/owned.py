@@ -27,6 +27,9 @@ STUCK = 5.0
 """Seconds of a gap after which a broker that gives only so much ahead is asked to begin again: what is missing may wait
 behind what it has given and holds."""
 
+BACKLOG = 1_000
+"""So many messages at once, and others may wait behind them: though none holds a reading, nobody is idle."""
+
 
 @dataclass(frozen=True, slots=True)
 class Consuming:
@@ -87,8 +90,10 @@ class Owned:
 
     def take(self, messages: Sequence[Message], now: float) -> Taken:
         """What is to be saved of messages, and acknowledged then."""
-        self._heard = now
-        return self._consumer.take(messages, now)
+        taken = self._consumer.take(messages, now)
+        if len(messages) >= BACKLOG or any(step.batch for step in taken.steps):
+            self._heard = now
+        return taken
 
     def look(self, now: float) -> Taken:
         """What time alone has brought: gaps and silent producers to give up, idleness of foreign ones."""

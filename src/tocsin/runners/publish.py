@@ -24,6 +24,7 @@ from tocsin.connectors.http import HttpSettings, Server
 from tocsin.connectors.journal import Journal, Retention
 from tocsin.errors import EndOfInput, RetryLater, SetupError
 from tocsin.ingest import Ingest, Posted
+from tocsin.instant import SECOND
 from tocsin.message import ARROW, JSON
 from tocsin.partition import Partitioner
 from tocsin.publisher import Publisher
@@ -164,8 +165,9 @@ class Feeder:
             with lock:
                 if not self._tidy():
                     raise RetryLater("the journal is full: its consumer is slower than what comes in, or away")
-                self._readings += self._publisher.post(posts, time.time_ns())
-                newest = time.monotonic()
+                readings = self._publisher.post(posts, time.time_ns())
+                self._readings += readings
+                newest = time.monotonic() if readings else newest
 
         self._ingest = Ingest(self._parts.series, take, settings.device_tag)
         server = Server(settings, self._ingest.receive)
@@ -191,6 +193,8 @@ class Feeder:
             again = now - self._alive >= ALIVE
             self._beat, self._alive = now, now if again else self._alive
             self._publisher.tell(again=again)
+            if quiet is not None and quiet * SECOND >= self._parts.idle_after:
+                self._publisher.rest()
         rejected = self._ingest.rejected if self._ingest else 0
         self._report.look(self._readings, self._parts.watermark.value, rejected)
 
