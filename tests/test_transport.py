@@ -7,6 +7,7 @@ import signal
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,9 @@ from commands import LEDGER, READINGS, edit, process, tocsin
 from faults import ask
 from services import free_port
 from tocsin.config import load
-from tocsin.connectors.journal import Journal
-from tocsin.message import Message
+from tocsin.connectors import Polled
+from tocsin.connectors.journal import Journal, Source
+from tocsin.message import Kind, Message
 
 SMOKER = (
     "{pipeline: p, source: {file: a.csv, time: t, readings: {x: {metric: m, device: a}, y: {metric: m, device: b}}}, "
@@ -281,6 +283,33 @@ def test_a_run_that_ends_while_another_producer_is_waited_for_says_so(here: Path
     assert told["producer"].startswith("other-")
     assert told["watermark"] == "2023-12-31T23:00:00Z"
     assert "readings from 2023-12-31T23:00:00Z on are stored and not decided yet" in told["message"]
+
+
+def test_a_run_does_not_end_while_another_producers_messages_wait_for_it(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own producer has ended before, and the broker is slow to give anything, as Kafka is after one has joined."""
+    edit(here / "p.yaml", "rules:", "broker: journal\nlateness: 1h\nidle_after: 1d\nrules:")
+    rows = READINGS.splitlines(keepends=True)
+    for name, device in (("readings", "a"), ("others", "b")):
+        (here / f"{name}.csv").write_text(rows[0] + "".join(row for row in rows[1:] if f",{device}," in row))
+    (here / "others.yaml").write_text((here / "p.yaml").read_text().replace("readings.csv", "others.csv"))
+    with closing(Journal(here / "p.journal")) as journal:
+        journal.producer("other").append([Message(b"", kind=Kind.WATERMARK)], {})
+    assert '"undecided"' in tocsin("run", "p.yaml", "--log", "json").stderr
+    assert tocsin("publish", "others.yaml", "--producer", "other").exit_code == 0
+    poll, slow = Source.poll, iter(range(60))
+
+    def slowly(*given: Any) -> Polled:
+        if next(slow, None) is None:
+            return poll(*given)
+        time.sleep(0.05)
+        return Polled([])
+
+    monkeypatch.setattr(Source, "poll", slowly)
+    assert '"undecided"' not in tocsin("run", "p.yaml", "--log", "json").stderr
+    assert next(slow, None) is None
+    assert tocsin("alerts", "ledger", "p.yaml").stdout == LEDGER
 
 
 def test_a_run_that_has_decided_everything_waits_for_nobody(here: Path) -> None:

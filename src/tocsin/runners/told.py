@@ -16,8 +16,8 @@ import signal
 import sys
 import threading
 
+from tocsin.runners.ending import Until
 from tocsin.runners.publish import Published
-from tocsin.runners.watch import Until
 
 STDIN = 0
 

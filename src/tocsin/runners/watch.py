@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tocsin.connectors import open_source
 from tocsin.errors import TocsinError
-from tocsin.message import Kind, Standing
+from tocsin.message import Kind
+from tocsin.runners.ending import Ending, Until
 from tocsin.runners.events import ConsumerReport, Events, lost, undecided
 from tocsin.runners.idle import AWAY, COUNTED
 from tocsin.runners.layout import fit
@@ -52,14 +52,6 @@ PATIENCE = 0.2
 """Seconds that a poll waits for the first message."""
 
 
-@dataclass(slots=True)
-class Until:
-    """When a consumer may end by itself: a producer with these numbers has ended, and all of it was taken."""
-
-    producer: str = ""
-    numbers: dict[str, int] = field(default_factory=dict)
-
-
 class Watcher:
     """One process's part of the consumer."""
 
@@ -74,6 +66,7 @@ class Watcher:
         fit(self._desk, parts)
         self._steps = StepReport(self._events, parts.rules, stats)
         self._owned = Owning(parts, self._source, self._desk, self._events, self._steps.began)
+        self._ending = Ending(parts.broker, self._desk, self._owned)
         self._report = ConsumerReport(self._events, lambda: self._owned.watermark, stats)
         self._reconnecting = Reconnecting(str(parts.broker), self._events, stopped)
         self._looked = 0.0
@@ -119,15 +112,17 @@ class Watcher:
         self._source.open()
         self._owned.open()
         self._reconnecting.connected()
+        self._ending.came(time.monotonic())
         connected()
         while not self._stopped() and (self._owned or self._owned.by_group):
             messages = self._gather()
             now = self._turn()
             if messages:
+                self._ending.came(now)
                 self._take(messages, now)
             if not messages or now - self._looked >= LOOK:  # where others never fall silent, too
                 self._look(now)
-            if not messages and self._has_ended(until()):
+            if not messages and self._ending.is_here(until(), now):
                 for owned in self._owned:
                     undecided(owned.origins.holders(), owned.origins.value, self._events)
                 return
@@ -228,17 +223,6 @@ class Watcher:
             self._tell_again = time.monotonic() + WAITING
             self._events.warning("locked", f"{error}. Waiting until it is given back")
         return not self._stopped()
-
-    def _has_ended(self, until: Until | None) -> bool:
-        """Whether everything of a producer was taken, here or by others; the store knows."""
-        if until is None:
-            return False
-        taken = {
-            origin.partition: origin.next
-            for origin in self._desk.origins()
-            if origin.producer == until.producer and origin.standing == Standing.ENDED
-        }
-        return all(taken.get(partition, -1) >= number for partition, number in until.numbers.items())
 
 
 def _size(messages: Sequence[Message]) -> int:

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from tocsin.errors import TakenOver
+from tocsin.runners.ending import Until
 from tocsin.runners.events import Events
 from tocsin.runners.local import Outcome
 from tocsin.runners.owned import Consuming
 from tocsin.runners.publish import Publishing, publish
 from tocsin.runners.stop import Stop
 from tocsin.runners.supervise import supervise
-from tocsin.runners.watch import Until, Watcher
+from tocsin.runners.watch import Watcher
 from tocsin.stats import Stats
 
 if TYPE_CHECKING:
