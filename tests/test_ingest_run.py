@@ -176,6 +176,29 @@ def test_influxdbs_client_goes_on_after_a_kill_and_nothing_is_lost_or_counted_tw
     assert "0 late" in told
 
 
+def test_posts_that_are_not_let_in_are_told_in_the_log(port: int) -> None:
+    Path("token").write_text("secret")
+    edit(Path("p.yaml"), f":{port}", f":{port}?token_file=token&max_bytes=1000")
+    running = process("publish", "p.yaml", "--log", "json")
+    wait_for(lambda: answers(port))
+    for size, token, answer in ((10, "wrong", 401), (2_000, "secret", 413), (10, "", 401), (10, "wrong", 401)):
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/api/v1/readings", b" " * size, {"Authorization": f"Bearer {token}"}
+        )
+        with pytest.raises(urllib.error.HTTPError, match=str(answer)):
+            urllib.request.urlopen(request, timeout=60)  # noqa: S310 (our own server)
+    running.send_signal(signal.SIGTERM)
+    _, log = running.communicate(timeout=60)
+    told = [event for line in log.splitlines() if (event := json.loads(line)).get("event") == "posts refused"]
+    assert told[0]["message"].startswith("posts were not let in: ")
+    assert "with 401 (no token, or a wrong one)" in told[0]["message"]
+    assert told[-1]["message"].endswith("the last from 127.0.0.1")
+    assert "1 with 413 (too large)" in log
+    assert (sum(event["count"] for event in told), told[-1]["total"]) == (4, 4)
+    assert "secret" not in log
+    assert "wrong" not in log.replace("a wrong one", "")
+
+
 def test_lines_that_were_refused_are_dead_letters_and_can_be_sent_once_more(
     port: int, running: subprocess.Popen[str]
 ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import zlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import time_ns
@@ -31,6 +32,17 @@ LONGEST = 500
 """So much of a reason is told: it may show what stands there, and that is the client's own."""
 BODIES = 8
 """So many times the largest body may wait in memory altogether."""
+
+WHY = {
+    401: "no token, or a wrong one",
+    403: "from a web page, and no token is set",
+    408: "too slow",
+    413: "too large",
+    415: "packed in another way than gzip",
+    429: "no room until the consumer has caught up",
+    503: "too much at once, or it could not be written",
+}
+"""What is not let in, by the answer's status."""
 
 WRITE = ("/api/v2/write", "/write")
 """Where clients of InfluxDB's second and first API write."""
@@ -87,6 +99,10 @@ class App:
         self._groups = Groups(self._take, worker)
         self._waiting = 0
         self.fault: Exception | None = None
+        self.refused: Counter[str] = Counter()
+        """Requests that were not let in, by status and why."""
+        self.refused_last = ""
+        """Where the last one of them came from."""
         self.routes = Starlette(
             routes=[
                 Route("/api/v1/readings", self._route(self._readings), methods=["POST"]),
@@ -102,13 +118,17 @@ class App:
             try:
                 self._admit(request)
                 post = await work(request)
-                return await self._groups.done((post, request.headers.get("content-encoding", "")))
+                response = await self._groups.done((post, request.headers.get("content-encoding", "")))
             except Refused as refused:
-                return refused.answer
+                response = refused.answer
             except ClientDisconnect:
                 return Response(status_code=400)
             finally:
                 self._waiting -= request.scope.pop("waiting", 0)
+            if response.status_code in WHY:
+                self.refused[f"{response.status_code} ({WHY[response.status_code]})"] += 1
+                self.refused_last = request.client.host if request.client else ""
+            return response
 
         return answer
 

@@ -19,6 +19,7 @@ import asyncio
 import os
 import socket
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +86,11 @@ class Server:
     def fault(self) -> Exception | None:
         """What broke in `receive` other than by an error that says what to do; the client was answered with 500."""
         return self._app.fault if self._app else None
+
+    @property
+    def refused(self) -> tuple[Mapping[str, int], str]:
+        """How many requests were not let in, by status and why; and where the last of them came from."""
+        return (dict(self._app.refused), self._app.refused_last) if self._app else ({}, "")
 
     def open(self) -> None:
         """Listen; raises SetupError if that is not possible, or not safe."""

@@ -9,14 +9,11 @@ import numpy as np
 
 from tocsin.instant import LONG_AGO, SECOND, format_time
 from tocsin.reading import Flag
-from tocsin.runners.events import Events, Now, spoken
+from tocsin.runners.events import SELDOM, Events, Now, spoken
 
 if TYPE_CHECKING:
     from tocsin.stats import Stats
     from tocsin.stores import Step
-
-SELDOM = 30.0
-"""Seconds between two lines on readings that no rule sees, after the first, which is told at once."""
 
 
 @dataclass(slots=True)

@@ -16,6 +16,8 @@ from tocsin.stats import Stats
 
 EVERY = 60.0
 """Seconds between two lines on how far a part has come."""
+SELDOM = 30.0
+"""Seconds between two lines on what goes on without anybody's help, after the first, which is told at once."""
 OFTEN = 1.0
 """Seconds between two lines on what may happen thousands of times."""
 
@@ -117,6 +119,20 @@ class ProducerReport:
         self._waiting = waiting
         self._minute = Now(EVERY)
         self._readings = 0
+        self._refused: Mapping[str, int] = {}
+        self._seldom: Now | None = None
+
+    def refused(self, counts: Mapping[str, int], last: str, *, at_once: bool = False) -> None:
+        """Requests that were not let in, by why: the first is told at once, and every half a minute how many more there were."""
+        new = {why: count - self._refused.get(why, 0) for why, count in counts.items()}
+        if not any(new.values()) or not (at_once or self._seldom is None or self._seldom()):
+            return
+        self._refused, self._seldom = counts, Now(SELDOM)
+        told = ", ".join(f"{count:,} with {why}" for why, count in new.items() if count)
+        self._events.warning(
+            "posts refused", f"posts were not let in: {told}; the last from {last or 'an unknown client'}",
+            count=sum(new.values()), total=sum(counts.values()), client=last,
+        )  # fmt: skip
 
     def look(self, readings: int, watermark: int, rejected: int = 0) -> None:
         """To be called at every turn of the loop, with the readings so far, and what was posted and not taken."""

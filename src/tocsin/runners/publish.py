@@ -181,9 +181,11 @@ class Feeder:
                     self._go_on(time.monotonic() - newest)
                 if server.fault is not None:
                     raise server.fault
+                self._report.refused(*server.refused)
                 time.sleep(STEP)
         finally:
             server.close()
+            self._report.refused(*server.refused, at_once=True)
 
     def _go_on(self, quiet: float | None) -> None:
         """Move the clock where nothing has come for `quiet` seconds, and tell how far this producer is."""
