@@ -36,8 +36,11 @@ def test_a_password_may_stand_in_a_file(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("w\n")
     assert parse_address("kafka://host", {"TOCSIN_BROKER_PASSWORD_FILE": str(secret)}).password == "w"  # noqa: S105
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="none cannot be read: No such file or directory: correct its name"):
         parse_address("kafka://host", {"TOCSIN_BROKER_PASSWORD_FILE": str(tmp_path / "none")})
+    secret.write_bytes(b"\xff")
+    with pytest.raises(ValueError, match="secret is not text: write the password into it"):
+        parse_address("kafka://host", {"TOCSIN_BROKER_PASSWORD_FILE": str(secret)})
 
 
 @pytest.mark.parametrize("text", ["host:5672", "amqp://", "amqp://host:port", "amqp://[::1"])

@@ -11,6 +11,8 @@ import pytest
 
 from commands import edit, process, tocsin
 from services import free_port
+from tocsin.codecs.readings import Decoder
+from tocsin.message import Message
 from tocsin.reading import Series
 from tocsin.runners.requeue import read_again
 from tocsin.stores import DeadLetter
@@ -140,6 +142,16 @@ def test_readings_for_which_there_was_no_queue_are_in_our_own_form() -> None:
     letter = DeadLetter(7, body, {"device": "patient-5"}, "no queue of `broker:` is for this device")
     numbers, (found,), failed = read_again([letter], None, Series())
     assert (numbers, found.batch.value.tolist(), failed) == ([7], [70.0], {})
+
+
+def test_an_element_that_cannot_be_read_again_is_told_as_before() -> None:
+    """Alone it does not begin as messages do."""
+    time = "2024-01-01T00:00:00Z"
+    body = json.dumps([{"device": "a", "metric": "m", "time": time, "value": 2}, 5]).encode()
+    ((_, reject),) = Decoder(Series()).decode([Message(body)]).rejects
+    assert (reject.data, reject.place) == (b"5", {"element": 2})
+    letter = DeadLetter(7, reject.data, {"broker": "amqp:p", "partition": "0", **reject.place}, reject.reason)
+    assert read_again([letter], None, Series()) == ([], [], {7: reject.reason})
 
 
 def test_a_line_of_a_file_is_not_read_as_anything_else_where_there_is_no_file_now() -> None:

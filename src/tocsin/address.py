@@ -149,5 +149,10 @@ def _password(environment: Mapping[str, str], variables: str) -> str:
         try:
             return Path(file).read_text(encoding="utf-8").rstrip("\n")
         except OSError as error:
-            raise ValueError(f"{variables}_PASSWORD_FILE: {file} cannot be read: {error.strerror}") from None
+            remedy = "correct its name in this environment variable, or let this user read it"
+            raise ValueError(f"{variables}_PASSWORD_FILE: {file} cannot be read: {error.strerror}: {remedy}") from None
+        except UnicodeDecodeError:
+            raise ValueError(
+                f"{variables}_PASSWORD_FILE: {file} is not text: write the password into it, in UTF-8"
+            ) from None
     return environment.get(f"{variables}_PASSWORD", "")

@@ -15,7 +15,7 @@ from tocsin.codecs.messages import Decoder as MessageDecoder
 from tocsin.codecs.readings import Decoder
 from tocsin.errors import EndOfInput
 from tocsin.ingest import SOURCE, Ingest, post_of
-from tocsin.message import Message
+from tocsin.message import JSON, Message
 from tocsin.reading import Batch, Flag, Series
 from tocsin.record import Decoded, Position, Record
 from tocsin.runners.local import Parts, refuse_second
@@ -63,7 +63,10 @@ def read_again(
             break
         if "broker" in letter.place or not {"source", "line"} & letter.place.keys():
             # It came out of a broker, or was on its way into one, in our own form.
-            held = messages.decode([Message(letter.data)])
+            kind = (
+                JSON if {"element", "line"} & letter.place.keys() else ""
+            )  # the part of a message, which may begin anyhow
+            held = messages.decode([Message(letter.data, content_type=kind)])
             decoded = Decoded(held.batch, [reject for _, reject in held.rejects], {})
         elif letter.place.get("source") == SOURCE and posts is not None:
             posted = posts.read(post_of(letter.data, letter.place))
