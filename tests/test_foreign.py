@@ -127,6 +127,26 @@ def test_a_mistake_is_told_with_its_place_and_remedy(tmp_path: Path, source: str
     assert f"p.yaml:{place}" in message
 
 
+def test_all_mistakes_are_told_in_one_go(tmp_path: Path) -> None:
+    """Each once, though a mapping of many readings names the device for each."""
+    source = "amqp: amqp://h?prefech=3, queue: [a, a], follow: true, time: $time, device: $tpic, readings: {t: temp_c, h: hum}"
+    with pytest.raises(ConfigError) as told:
+        loaded(tmp_path, flow(source))
+    lines = sorted(re.findall(r"p\.yaml:(\d+):\d+: `([a-z.]+)`", str(told.value)))
+    assert lines == [
+        ("3", "source.amqp"),
+        ("4", "source.queue"),
+        ("5", "source.follow"),
+        ("6", "source.time"),
+        ("7", "source.device"),
+    ]
+
+
+def test_a_format_that_is_not_known_is_told_with_the_one_that_is_near(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"not 'jsn'\. Did you mean 'json'\?"):
+        loaded(tmp_path, flow(f"{AMQP}, queue: q, format: jsn, {MAPPED}"))
+
+
 def test_a_password_is_never_shown(tmp_path: Path) -> None:
     for source in ("amqp: 'amqq://me:secret@h', queue: q", "amqp: 'amqp://me:secret@h:port', queue: q"):
         with pytest.raises(ConfigError) as told:

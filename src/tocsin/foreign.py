@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tocsin.address import parse_address
 from tocsin.codecs import MessageSettings
 from tocsin.document import Document
 from tocsin.errors import SetupError
-from tocsin.inputs import Mistake, needed, placed
+from tocsin.inputs import Mistake, needed, placed, together
 from tocsin.mapping import form_of
 from tocsin.shape import Source
 from tocsin.topic import Template
@@ -74,10 +75,9 @@ def foreign_of(source: Source, base: Path, document: Document) -> Foreign | None
     """What a file says of them; None if it is wrong, and then the document has the mistakes."""
     scheme = next(name for name in PLACES if getattr(source, name) is not None)
     try:
-        _check_address(source, scheme, base)
         return _foreign(source, scheme, base)
     except Mistake as mistake:
-        document.errors.append(placed(mistake, document))
+        document.errors.extend(placed(one, document) for one in mistake.all)
         return None
 
 
@@ -91,22 +91,42 @@ def _check_address(source: Source, scheme: str, base: Path) -> None:
 
 
 def _foreign(source: Source, scheme: str, base: Path) -> Foreign:
-    for key in FILES_ONLY:
-        if getattr(source, key) not in (None, False):
-            raise Mistake(f"`{key}` is for files; this source is {scheme}", key)
+    checks: list[Callable[[], Any]] = [
+        lambda: _check_address(source, scheme, base),
+        *(partial(_check_for_files, source, key, scheme) for key in FILES_ONLY),
+    ]
+    if scheme == "mqtt":  # whose topic may say what the mapping then need not
+        *_, (made, form) = together(*checks, lambda: _with_template(source, base))
+    else:
+        *_, made, form = together(*checks, lambda: _waits(source, scheme, base), lambda: form_of(source, scheme, None))
+    with_form: Foreign = replace(made, messages=replace(made.messages, form=form))
+    return with_form
+
+
+def _with_template(source: Source, base: Path) -> tuple[Foreign, Any]:
+    made = _waits(source, "mqtt", base)
+    return made, form_of(source, "mqtt", Template(made.messages.template or ""))
+
+
+def _waits(source: Source, scheme: str, base: Path) -> Foreign:
+    """Where the messages wait, with nothing said of their form."""
     place = PLACES[scheme]
     told = needed(getattr(source, place), place, _EXAMPLES[scheme])
     template = _template(told) if scheme == "mqtt" else None
     topic = _kafka_topic(told) if scheme == "kafka" else ""
-    form = form_of(source, scheme, template)
-    settings = MessageSettings(form, scheme, topic, template.text if template else None)
     queues = _queues(told) if scheme == "amqp" else ()
+    settings = MessageSettings(None, scheme, topic, template.text if template else None)
     made = Foreign(getattr(source, scheme), scheme, topic, queues, None, settings, base)
     if scheme == "amqp":
         return replace(made, name=", ".join(queues), queue="{queue}")
     if scheme == "kafka":
         return made
     return replace(made, partitions=("0",), queue=template.filter if template else told)
+
+
+def _check_for_files(source: Source, key: str, scheme: str) -> None:
+    if getattr(source, key) not in (None, False):
+        raise Mistake(f"`{key}` is for files; this source is {scheme}", key)
 
 
 def _template(text: str) -> Template:

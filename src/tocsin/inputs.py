@@ -7,9 +7,9 @@ with its place.
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tocsin.codecs import (
     BinarySettings,
@@ -62,6 +62,38 @@ class Mistake(Exception):
     def __init__(self, message: str, *steps: str) -> None:
         super().__init__(message)
         self.steps = steps
+
+    @property
+    def all(self) -> Sequence[Mistake]:
+        """This one alone."""
+        return [self]
+
+
+class Mistakes(Mistake):
+    """Several that have nothing to do with each other."""
+
+    def __init__(self, found: Sequence[Mistake]) -> None:
+        super().__init__("; ".join(map(str, found)))
+        self._found = found
+
+    @property
+    def all(self) -> Sequence[Mistake]:
+        """Each of them once."""
+        return list({(str(one), one.steps): one for one in self._found}.values())
+
+
+def together(*parts: Callable[[], Any]) -> list[Any]:
+    """What each of these gives; the mistakes of all of them are raised together."""
+    given: list[Any] = []
+    found: list[Mistake] = []
+    for part in parts:
+        try:
+            given.append(part())
+        except Mistake as mistake:
+            found += mistake.all
+    if found:
+        raise Mistakes(found)
+    return given
 
 
 def is_one_source(source: Source, document: Document) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from tocsin.codecs import (
     Beside,
@@ -22,7 +23,7 @@ from tocsin.codecs import (
     columns_of,
 )
 from tocsin.errors import did_you_mean
-from tocsin.inputs import Mistake, cells_of, check_keys, line_protocol_of, needed, time_of
+from tocsin.inputs import Mistake, cells_of, check_keys, line_protocol_of, needed, time_of, together
 from tocsin.packed import Packed
 from tocsin.shape import Column as ColumnShape
 from tocsin.shape import MetricName, Source
@@ -55,10 +56,7 @@ def form_of(source: Source, scheme: str, template: Template | None) -> CodecSett
     source = _with_words(source, template)
     if form == "numbers":
         source = source.model_copy(update={"value": _NUMBER})
-    time = _beside_time(time_of(needed(source.time, "time", f"ts, or {' or '.join(_times(scheme))}")), source, scheme)
-    if form == "numbers" and not time.beside:
-        raise Mistake(f"a number alone has no columns: expected {' or '.join(_times(scheme))}", "time")
-    cells = tuple(_beside_cell(cell, scheme) for cell in cells_of(source))
+    time, cells = together(partial(_time_of, source, form, scheme), partial(_cells_of, source, scheme))
     if form == "numbers":
         return CsvSettings(time, cells, "\x1f", (_NUMBER,))
     if form == "binary":
@@ -93,6 +91,18 @@ def _with_words(source: Source, template: Template | None) -> Source:
     return source.model_copy(update={**told, "labels": labels})
 
 
+def _time_of(source: Source, form: str, scheme: str) -> TimeSettings:
+    times = " or ".join(_times(scheme))
+    time = _beside_time(time_of(needed(source.time, "time", f"ts, or {times}")), source, scheme)
+    if form == "numbers" and not time.beside:
+        raise Mistake(f"a number alone has no columns: expected {times}", "time")
+    return time
+
+
+def _cells_of(source: Source, scheme: str) -> tuple[Cell, ...]:
+    return tuple(together(*(partial(_beside_cell, cell, scheme) for cell in cells_of(source))))
+
+
 def _beside_time(time: TimeSettings, source: Source, scheme: str) -> TimeSettings:
     for name in time.columns:
         if name.startswith("$"):
@@ -116,8 +126,12 @@ def _beside_cell(cell: Cell, scheme: str) -> Cell:
             _check_beside(part.name, scheme, names, *steps)
         return Beside(part.name)
 
-    labels = tuple((label, known(part, "labels", label)) for label, part in cell.labels)
-    return Cell(cell.value, known(cell.device, "device"), known(cell.metric, "metric"), labels)
+    device, metric, *labels = together(
+        partial(known, cell.device, "device"),
+        partial(known, cell.metric, "metric"),
+        *(partial(known, part, "labels", label) for label, part in cell.labels),
+    )
+    return Cell(cell.value, device, metric, tuple(zip([label for label, _ in cell.labels], labels, strict=True)))
 
 
 def _check_beside(name: str, scheme: str, known: Sequence[str], *steps: str) -> None:

@@ -6,6 +6,7 @@ here; `rule.py` reads them, and `schema.py` describes them.
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError, model_validator
@@ -288,7 +289,7 @@ def _expected(error: ErrorDetails) -> str:
         return str(context["error"])
     if kind == "literal_error":
         known = str(context["expected"]).replace("'", "")
-        return f"expected {known}, not {name_of(value)}.{did_you_mean(str(value), known.split())}"
+        return f"expected {known}, not {name_of(value)}.{did_you_mean(str(value), re.split(', | or ', known))}"
     if kind in {"too_short", "string_too_short"}:
         return "is empty: expected at least one"
     if kind in {"greater_than_equal", "less_than_equal"}:
