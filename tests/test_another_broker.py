@@ -14,7 +14,7 @@ import pytest
 
 from commands import LEDGER, READINGS, edit, process, tocsin
 from faults import ask
-from services import free_port, or_skip
+from services import free_port, running
 from services.rabbitmq import RabbitMQ
 from tocsin.connectors.journal import Journal
 
@@ -25,10 +25,7 @@ PATIENCE = 60.0
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    server = or_skip(lambda: RabbitMQ(tmp_path_factory.mktemp("rabbitmq")))
-    server.start()
-    yield server
-    server.stop()
+    yield from running(lambda: RabbitMQ(tmp_path_factory.mktemp("rabbitmq")))
 
 
 def go_by(here: Path, broker: str) -> None:

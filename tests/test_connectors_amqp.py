@@ -20,7 +20,7 @@ import trustme
 from broker_kit import PATIENCE, BrokerContract, Reader, confirm, numbered, opened, publish, seqs
 from commands import LEDGER, process, tocsin
 from faults import SEED, Undisturbed, assert_as_undisturbed, carry_under_fault, write_pipeline
-from services import or_skip
+from services import running
 from services.rabbitmq import PASSWORD, RabbitMQ
 from services.toxiproxy import Proxy, Toxiproxy
 from tocsin.address import parse_address
@@ -41,18 +41,12 @@ names = (f"cook-{number}" for number in itertools.count())
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    server = or_skip(lambda: RabbitMQ(tmp_path_factory.mktemp("rabbitmq")))
-    server.start()
-    yield server
-    server.stop()
+    yield from running(lambda: RabbitMQ(tmp_path_factory.mktemp("rabbitmq")))
 
 
 @pytest.fixture(scope="module")
 def toxiproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toxiproxy]:
-    server = or_skip(lambda: Toxiproxy(tmp_path_factory.mktemp("toxiproxy")))
-    server.start()
-    yield server
-    server.stop()
+    yield from running(lambda: Toxiproxy(tmp_path_factory.mktemp("toxiproxy")))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
-from services import free_port, or_skip
+from services import free_port, running
 from services.kafka import Kafka
 from tocsin.address import parse_address
 from tocsin.connectors import Broker, _kafka_sink, open_sink, open_source, waiting
@@ -34,10 +34,7 @@ LONG = 20.0
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    found = or_skip(lambda: Kafka(tmp_path_factory.mktemp("kafka")))
-    found.start()
-    yield found
-    found.stop()
+    yield from running(lambda: Kafka(tmp_path_factory.mktemp("kafka")))
 
 
 def named(url: str, partitions: int = 1, **more: Any) -> Broker:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import pytest
 
-from services import or_skip
+from services import or_skip, running
 from services.mosquitto import PASSWORD, USER, Mosquitto
 from tocsin.address import parse_address
 from tocsin.connectors import Broker, Sink, Source, open_sink, open_source
@@ -32,10 +32,7 @@ numbers = count()
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
-    server = or_skip(lambda: Mosquitto(tmp_path_factory.mktemp("mosquitto")))
-    server.start()
-    yield server
-    server.stop()
+    yield from running(lambda: Mosquitto(tmp_path_factory.mktemp("mosquitto")))
 
 
 @pytest.fixture

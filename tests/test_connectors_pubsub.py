@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from services import or_skip
+from services import running
 from services.pubsub import PubSub, Relay
 from tocsin.address import parse_address
 from tocsin.connectors import Broker, Sink, Source, open_sink, open_source
@@ -31,10 +31,7 @@ numbers = itertools.count()
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PubSub]:
-    server = or_skip(lambda: PubSub(tmp_path_factory.mktemp("pubsub")))
-    server.start()
-    yield server
-    server.stop()
+    yield from running(lambda: PubSub(tmp_path_factory.mktemp("pubsub")))
 
 
 @pytest.fixture

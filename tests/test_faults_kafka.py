@@ -18,7 +18,7 @@ from faults import (
     share_under_fault,
     write_pipeline,
 )  # fmt: skip
-from services import or_skip
+from services import running
 from services.kafka import Kafka
 
 pytestmark = pytest.mark.xdist_group("kafka")
@@ -26,10 +26,7 @@ pytestmark = pytest.mark.xdist_group("kafka")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    server = or_skip(lambda: Kafka(tmp_path_factory.mktemp("kafka")))
-    server.start()
-    yield server
-    server.stop()
+    yield from running(lambda: Kafka(tmp_path_factory.mktemp("kafka")))
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from faults import ROUNDS, SEED, Undisturbed, assert_as_undisturbed, carry_under_fault, write_pipeline
-from services import or_skip
+from services import running
 from services.mosquitto import PASSWORD, USER, Mosquitto
 from services.pubsub import PubSub
 from services.toxiproxy import Proxy, Toxiproxy
@@ -18,26 +18,17 @@ from services.toxiproxy import Proxy, Toxiproxy
 
 @pytest.fixture(scope="module")
 def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
-    server = or_skip(lambda: Mosquitto(tmp_path_factory.mktemp("mosquitto")))
-    server.start()
-    yield server
-    server.stop()
+    yield from running(lambda: Mosquitto(tmp_path_factory.mktemp("mosquitto")))
 
 
 @pytest.fixture(scope="module")
 def pubsub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PubSub]:
-    server = or_skip(lambda: PubSub(tmp_path_factory.mktemp("pubsub")))
-    server.start()
-    yield server
-    server.stop()
+    yield from running(lambda: PubSub(tmp_path_factory.mktemp("pubsub")))
 
 
 @pytest.fixture(scope="module")
 def toxiproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toxiproxy]:
-    server = or_skip(lambda: Toxiproxy(tmp_path_factory.mktemp("toxiproxy")))
-    server.start()
-    yield server
-    server.stop()
+    yield from running(lambda: Toxiproxy(tmp_path_factory.mktemp("toxiproxy")))
 
 
 def carry(folder: Path, broker: str, seed: int, proxy: Proxy, *, reader_first: bool = False) -> None:

@@ -29,7 +29,7 @@ from faults import (
     stored,
     write_pipeline,
 )  # fmt: skip
-from services import or_skip
+from services import or_skip, running
 from services.rabbitmq import RabbitMQ
 from services.toxiproxy import Proxy, Toxiproxy
 from tocsin.address import parse_address
@@ -44,10 +44,7 @@ pytestmark = pytest.mark.xdist_group("rabbitmq")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    server = or_skip(lambda: RabbitMQ(tmp_path_factory.mktemp("rabbitmq")))
-    server.start()
-    yield server
-    server.stop()
+    yield from running(lambda: RabbitMQ(tmp_path_factory.mktemp("rabbitmq")))
 
 
 @pytest.fixture

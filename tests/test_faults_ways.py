@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from faults import PATIENCE, ROUNDS, SEED, Undisturbed, assert_as_undisturbed, command, write_pipeline
-from services import or_skip
+from services import running
 from services.rabbitmq import RabbitMQ
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")
@@ -24,10 +24,7 @@ STOPPED = (143, -signal.SIGTERM)
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    server = or_skip(lambda: RabbitMQ(tmp_path_factory.mktemp("rabbitmq")))
-    server.start()
-    yield server
-    server.stop()
+    yield from running(lambda: RabbitMQ(tmp_path_factory.mktemp("rabbitmq")))
 
 
 def run(file: Path, seconds: float, *, kill: bool = False) -> int:

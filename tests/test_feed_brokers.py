@@ -23,7 +23,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from faults import command, output
-from services import or_skip
+from services import or_skip, running
 from services.kafka import Kafka
 from services.mosquitto import PASSWORD, USER, Mosquitto
 from services.pubsub import PubSub
@@ -43,26 +43,17 @@ ALL = CHUNK * ROUNDS
 
 @pytest.fixture(scope="module")
 def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    server = or_skip(lambda: RabbitMQ(tmp_path_factory.mktemp("rabbitmq")))
-    server.start()
-    yield server
-    server.stop()
+    yield from running(lambda: RabbitMQ(tmp_path_factory.mktemp("rabbitmq")))
 
 
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    server = or_skip(lambda: Kafka(tmp_path_factory.mktemp("kafka")))
-    server.start()
-    yield server
-    server.stop()
+    yield from running(lambda: Kafka(tmp_path_factory.mktemp("kafka")))
 
 
 @pytest.fixture(scope="module")
 def pubsub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PubSub]:
-    server = or_skip(lambda: PubSub(tmp_path_factory.mktemp("pubsub")))
-    server.start()
-    yield server
-    server.stop()
+    yield from running(lambda: PubSub(tmp_path_factory.mktemp("pubsub")))
 
 
 def write(folder: Path, source: str, rule: str = "temp_c > 80") -> Path:

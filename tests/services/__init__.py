@@ -14,13 +14,14 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
 T = TypeVar("T")
+S = TypeVar("S", bound="Server")
 
 CACHE = Path(os.environ.get("TOCSIN_SERVICES_CACHE", Path.home() / ".cache" / "tocsin-services"))
 """Where `make services` puts what it builds."""
@@ -40,6 +41,16 @@ def or_skip(start: Callable[[], T]) -> T:
         if os.environ.get("TOCSIN_SERVICES") == "required":
             pytest.fail(str(missing), pytrace=False)
         pytest.skip(str(missing))
+
+
+def running(make: Callable[[], S]) -> Iterator[S]:
+    """A server for as long as a fixture lasts."""
+    server = or_skip(make)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def program(name: str, *places: str) -> str:
