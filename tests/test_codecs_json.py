@@ -161,9 +161,16 @@ def test_what_is_open_or_closed_too_often_costs_itself_alone(tmp_path: Path, str
     ]
 
 
-def test_very_many_broken_objects_cost_themselves_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "broken",
+    [
+        '{"ts": "2024-01-01T00:00:00Z", "d": "a", "v":',
+        '{"ts": "2024-01-01T00:00:00Z", "d": "a", "v": }',
+        '{"ts": "2024-01-01T00:00:00Z", "d": {"e": 1} f}',
+    ],
+)
+def test_very_many_broken_objects_cost_themselves_alone(tmp_path: Path, broken: str) -> None:
     """Each of them could hold all that follows: who looks for its end each time has no end himself."""
-    broken = '{"ts": "2024-01-01T00:00:00Z", "d": "a", "v":'
     lines = [object_at(number % 60, number) if number % 2 else broken for number in range(40_000)]
     rows, rejects, _ = read(write(tmp_path, "\n".join(lines)), ARRAY)
     assert [row[3] for row in rows] == list(range(1, 40_000, 2))

@@ -247,6 +247,8 @@ FORMS: dict[str, tuple[JsonSettings | CsvSettings | BinarySettings, list[bytes]]
             b'{"t": 15}',
             b"\xff",
             b"  ",
+            b'{"t": 16, "v": 1, "odd": ' + b"9" * 5_000 + b"}",
+            b'[{"t": 17, "v": ' + b"9" * 5_000 + b'}, {"t": 18, "v": 2, "id": 1e' + b"9" * 5_000 + b"}]",
         ],
     ),
     "csv": (

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Position = dict[str, Any]
 
 LONGEST_REASON = 2_000
+_SAID = 40
+"""Room for what is said of a middle that was cut out."""
 MOST_BAD = 1_000
 """Bad lines, rows, objects or records of one body that are told and kept each by itself."""
 
@@ -54,8 +56,8 @@ class Reject:
 
 
 def cut(text: str, most: int) -> str:
-    """A text that is too long without its middle."""
-    half = most // 2
+    """A text that is too long without its middle; what was cut is not too long any more."""
+    half = (most - _SAID) // 2
     return text if len(text) <= most else f"{text[:half]} … {len(text) - 2 * half:,} characters … {text[-half:]}"
 
 

@@ -60,7 +60,6 @@ class _Text:
     def __init__(self, data: bytes, line: int) -> None:
         text = _without_escapes(data)
         self._data, self._first = data, line
-        self._characters = data.decode("latin-1")
         self._quoted = np.cumsum(text == ord('"'), dtype=np.int32) % 2
         self._braces = [_matched(text, self._quoted == quoted) for quoted in (0, 1)]
         self._fresh = _fresh_starts(text)
@@ -107,12 +106,13 @@ class _Text:
     def _wrong(self, start: int, end: int) -> int:
         """Where what stands here is no JSON; -1 if it is, or is nested too deeply to say."""
         try:
-            _, stop = _DECODER.raw_decode(self._characters, start)
+            # Of this text alone: where a fault is, Python counts the lines from the beginning.
+            _, stop = _DECODER.raw_decode(self._data[start:end].decode("latin-1"))
         except json.JSONDecodeError as fault:
-            return min(fault.pos, end - 1)
+            return min(start + fault.pos, end - 1)
         except RecursionError:
             return -1
-        return -1 if stop == end else stop
+        return -1 if start + stop == end else start + stop
 
     def _again(self, start: int, end: int) -> int | None:
         """Where the next object may begin inside a broken one."""
@@ -162,5 +162,6 @@ def _fresh_starts(text: npt.NDArray[np.uint8]) -> tuple[Places, Places]:
     return braces[fresh], marks[fresh].astype(np.int64)
 
 
-_DECODER = json.JSONDecoder()
+_DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
+"""Looks whether it is JSON: numbers stay as they are, whatever their length."""
 _SEPARATES = np.isin(np.arange(256), np.frombuffer(b" \t\r\n\v\f,[", np.uint8))
