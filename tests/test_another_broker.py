@@ -136,6 +136,51 @@ def test_who_still_goes_by_the_old_way_is_named_and_who_dies_at_the_beginning_of
     assert tocsin("alerts", "ledger", "p.yaml").stdout == LEDGER
 
 
+@pytest.mark.parametrize("back", ["watch", "run"])
+def test_who_publishes_behind_the_new_broker_before_the_old_one_has_run_dry_loses_nothing(
+    here: Path, server: RabbitMQ, back: str
+) -> None:
+    """What went to either waits there, and each is taken by itself: the old one first, as the error says.
+
+    With `run` the old one is published into once more, and what the other has from before that may be late.
+    """
+    edit(here / "p.yaml", "rules:", "lateness: 0s\nidle_after: 300d\nrules:")
+    edit(here / "p.yaml", "pipeline: p", f"pipeline: early{back}\nstore: sqlite:///p.db")
+    lines = READINGS.splitlines(keepends=True)
+    old, new = f"'{server.url}'", f"{{url: '{server.url}', name: early{back}-2}}"
+    go_by(here, old)
+    grow(here, lines, 3)
+    edit(here / "p.yaml", "readings: {temp", "follow: true, readings: {temp")
+    run_live(here, 2)
+    edit(here / "p.yaml", "follow: true, ", "")
+    grow(here, lines, 6)
+    assert tocsin("publish", "p.yaml").exit_code == 0
+    go_by(here, new)
+    grow(here, lines, len(lines))
+    told = tocsin("publish", "p.yaml").stderr
+    assert f"readings go to amqp:early{back}-2 from now on; those that went to amqp:early{back} wait there" in told
+    refused = tocsin("watch", "p.yaml")
+    assert refused.exit_code == 78
+    assert f"that went to amqp:early{back} are not taken yet. Put the old `broker:` back" in refused.stderr
+
+    go_by(here, old)
+    if back == "run":
+        found = tocsin("run", "p.yaml")
+        assert (found.exit_code, f"went to amqp:early{back}-2 are not taken yet" in found.stderr) == (0, True)
+    else:
+        with watching() as watch:
+            wait_for(lambda: stored(here) == 4, watch)
+    go_by(here, new)
+    found = tocsin("run", "p.yaml")
+    assert found.exit_code == 0, found.stderr
+    assert "gap given up" not in found.stderr
+    everything = "SELECT count(*) FROM (SELECT time FROM readings UNION ALL SELECT time FROM flagged_readings)"
+    assert ask(here / "p.db", everything) == [(7,)]
+    if back == "watch":
+        assert tocsin("alerts", "ledger", "p.yaml").stdout == LEDGER
+    assert ask(here / "p.db", "SELECT count(*) FROM dead_letters") == [(1,)]
+
+
 @contextmanager
 def watching() -> Iterator[subprocess.Popen[str]]:
     """The consumer alone, which is killed in the end."""

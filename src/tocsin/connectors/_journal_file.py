@@ -15,9 +15,11 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+from tocsin.connectors import _journal_ways as ways
 from tocsin.connectors._journal_beside import Consumed, Guard, guarded
 from tocsin.connectors._journal_producer import Producer
 from tocsin.connectors._journal_tables import FORMAT, SELECT, UNREADABLE, about, remedy_of
+from tocsin.connectors._journal_ways import Handed
 from tocsin.errors import SetupError, StoreError, TocsinError
 from tocsin.instant import LONG_AGO
 from tocsin.message import Message
@@ -172,13 +174,37 @@ class Journal:
             for (name, _, count, waiting), state in zip(found, states, strict=True)
         ]  # fmt: skip
 
-    def handed_over(self, *, is_spool: bool) -> dict[tuple[str, str], int]:
+    def handed_over(self, *, is_spool: bool) -> Handed:
         """Of each producer and partition the number of the next message; of a spool, of the first that may not have left it."""
         with self._explained(StoreError):
             upto = self._connection.execute("SELECT producer, partition, next FROM sequences").fetchall()
             here = "SELECT producer, partition, min(seq) FROM messages GROUP BY producer, partition"
             first = self._connection.execute(here).fetchall() if is_spool else []
         return {(producer, partition): number for producer, partition, number in (*upto, *first)}
+
+    def goes_to(self, way: str) -> str:
+        """Of a spool: send everything from now on by this way, a broker's name; the way of before, if it is another.
+
+        Its producers go on under new names then, and whoever was one of them can append no more.
+        """
+        with self._transaction(SetupError) as connection:
+            return ways.switch(connection, way, self.handed_over(is_spool=True))
+
+    def handed_elsewhere(self, way: str, *, is_spool: bool) -> dict[str, Handed]:
+        """Of a spool: what was handed over by every other way, in the same form as `handed_over`."""
+        with self._readable(StoreError):
+            return ways.elsewhere(self._connection, way, self.handed_over(is_spool=is_spool))
+
+    def is_taken(self, way: str) -> None:
+        """Of a spool: nothing that was handed over by this way waits there any more."""
+        with self._transaction(StoreError) as connection:
+            ways.forget(connection, way)
+
+    def those_that_go_on(self) -> set[str]:
+        """The producers that may say more, or have said what is still in this file."""
+        with self._explained(StoreError):
+            own = "SELECT id FROM producers UNION SELECT producer FROM messages"
+            return {producer for (producer,) in self._connection.execute(own)}
 
     def state_of(self, name: str) -> dict[str, Any]:
         """What the producer of this name gave with its newest messages; nothing if there is none."""

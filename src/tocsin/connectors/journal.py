@@ -22,10 +22,11 @@ from typing import Any
 from tocsin.connectors import Broker, Polled
 from tocsin.connectors._journal_beside import guarded
 from tocsin.connectors._journal_file import Journal, Retention, Sent
+from tocsin.connectors._journal_ways import Handed
 from tocsin.errors import SetupError
 from tocsin.message import Message
 
-__all__ = ["Journal", "Retention", "Sent", "Source", "waiting"]
+__all__ = ["Handed", "Journal", "Retention", "Sent", "Source", "waiting"]
 
 PAUSE = 0.002, 0.02
 """Seconds between two looks for new messages: soon after the last one, and when nothing has come for a while."""

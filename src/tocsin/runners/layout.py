@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tocsin.connectors.journal import Journal
+from tocsin.connectors.journal import Handed, Journal
 from tocsin.errors import SetupError
 from tocsin.instant import LONG_AGO
 from tocsin.message import Standing
@@ -26,11 +26,11 @@ ANEW = (
 _STRAIGHT = "its source"
 
 
-def fit(desk: Desk, parts: Consuming) -> None:
+def fit(desk: Desk, parts: Consuming) -> str:
     """Make a store fit what is to be read: SetupError where it knows other partitions, or decides them otherwise.
 
     One that was filled another way, by another kind of broker or name or straight from the source, is gone on with if that way has
-    run dry, and nobody goes by it any more.
+    run dry, and nobody goes by it any more.  Says what waits behind brokers that are neither this one nor the one before, or ''.
     """
     _refuse_another_number(desk, parts)
     _refuse_other_partitions(desk, parts)
@@ -42,6 +42,9 @@ def fit(desk: Desk, parts: Consuming) -> None:
                 _refuse_what_still_waits(desk, parts, before)
                 _tell_producers(parts, ends)
                 desk.move(connection, parts.way, _those_that_are_over(desk.origins(), parts))
+    origins = desk.origins()
+    left = _not_taken(origins, _went_elsewhere(parts, is_spool=True)) if origins else ""
+    return f"{left}: set `broker:` to that once nothing waits here, and let `tocsin watch` take them" if left else ""
 
 
 def _elsewhere(desk: Desk, parts: Consuming) -> str:
@@ -60,7 +63,8 @@ def _refuse_what_still_waits(desk: Desk, parts: Consuming, before: str) -> None:
         raise SetupError(f"{told}, but {busy[0]} still goes by what was before: stop it first")
     if waits := "" if before == _STRAIGHT else _what_waits(desk.origins(), parts, before):
         raise SetupError(
-            f"{told}: {waits}. Put the old `broker:` back until `tocsin top` shows that nothing waits, and change it then. Or begin anew, "
+            f"{told}: {waits}. Put the old `broker:` back and let `tocsin watch` alone go on, until `tocsin top` shows that nothing waits, "
+            "and change it then. Or begin anew, "
             "with another store, as in `store: sqlite:///another.db`, and the producer's journal or spool moved away"
         )
 
@@ -78,18 +82,29 @@ def _ends(parts: Consuming, before: str) -> dict[Path, int]:
 
 
 def _tell_producers(parts: Consuming, ends: Mapping[Path, int]) -> None:
-    """Leave in the files of the way before that all up to there is taken: they have but a hint, which is behind after a kill."""
+    """Leave in the producers' files that the way before has run dry.
+
+    In those that are not gone on with, that all up to there is taken: they have but a hint, which is behind after a kill.
+    """
     for path, upto in ends.items():
         with closing(Journal(path, create=False)) as journal:
             if path.suffix == ".journal":
                 journal.consumed(parts.name, upto)
             else:
                 journal.remove(upto)
+    for path in [] if _is_journal(parts) else _files(parts, is_journal=False):
+        with closing(Journal(path, create=False)) as spool:
+            spool.goes_to(parts.broker.identity)
+            for other in spool.handed_elsewhere(parts.broker.identity, is_spool=True):
+                spool.is_taken(other)
 
 
 def _those_that_are_over(origins: Sequence[Origin], parts: Consuming) -> list[Origin]:
     """The producers of the way before that have not ended, and say nothing more: they go on under other names."""
-    goes_on = {producer for producer, _ in _handed_over(_files(parts, is_journal=_is_journal(parts)), is_spool=True)}
+    goes_on: set[str] = set()
+    for path in _files(parts, is_journal=_is_journal(parts)):
+        with closing(Journal(path, create=False)) as journal:
+            goes_on |= journal.those_that_go_on()
     return [one for one in origins if one.standing == Standing.LIVE and one.producer not in goes_on]
 
 
@@ -107,11 +122,28 @@ def _what_waits(origins: Sequence[Origin], parts: Consuming, before: str) -> str
             return "messages of others may wait there"
         if origin.standing == Standing.LIVE and origin.producer not in known:
             return f"the producer {origin.producer} has not ended, and neither a journal nor a spool of it is here that says what it has published"
+    return _not_taken(origins, {before: handed} if was_journal else _went_elsewhere(parts, is_spool=is_spool))
+
+
+def _went_elsewhere(parts: Consuming, *, is_spool: bool) -> dict[str, Handed]:
+    """What the spools that are here handed over to every other broker than that of now."""
+    found: dict[str, Handed] = {}
+    for path in _files(parts, is_journal=False):
+        with closing(Journal(path, create=False)) as spool:
+            for way, handed in spool.handed_elsewhere(parts.broker.identity, is_spool=is_spool).items():
+                found[way] = found.get(way, {}) | handed
+    return found
+
+
+def _not_taken(origins: Sequence[Origin], handed: Mapping[str, Handed]) -> str:
+    """Whose messages the store has not had of what was handed over by some ways; '' if it has had all of them."""
     taken = {(origin.producer, origin.partition): max(0, origin.next) for origin in origins}
-    for name in known:
-        left = sum(max(0, upto - taken.get(key, 0)) for key, upto in handed.items() if key[0] == name)
-        if left:
-            return f"of the producer {name} {left:,} {'message is' if left == 1 else 'messages are'} not taken yet"
+    for way, upto in handed.items():
+        for name in sorted({producer for producer, _ in upto}):
+            left = sum(max(0, number - taken.get(key, 0)) for key, number in upto.items() if key[0] == name)
+            if left:
+                where = f" that went to {way}" if way else ""
+                return f"of the producer {name} {left:,} {'message' if left == 1 else 'messages'}{where} {'is' if left == 1 else 'are'} not taken yet"
     return ""
 
 
@@ -127,9 +159,9 @@ def _files(parts: Consuming, *, is_journal: bool) -> list[Path]:
     return [path for path in ([folder / f"{name}.journal"] if is_journal else spools) if path.exists()]
 
 
-def _handed_over(paths: Sequence[Path], *, is_spool: bool) -> dict[tuple[str, str], int]:
+def _handed_over(paths: Sequence[Path], *, is_spool: bool) -> Handed:
     """Of each producer and partition in these files: up to which number it has been handed over."""
-    found: dict[tuple[str, str], int] = {}
+    found: Handed = {}
     for path in paths:
         with closing(Journal(path, create=False)) as journal:
             found |= journal.handed_over(is_spool=is_spool)

@@ -239,10 +239,21 @@ def _feeder(parts: Publishing, stopped: Callable[[], bool]) -> Callable[[], Publ
     return lambda: Published(feed.run(), parts.name, {})
 
 
+def _goes_to(parts: Publishing) -> None:
+    """Note in the spool which broker it is emptied into, and tell if that is another one."""
+    with closing(Journal(parts.journal)) as spool:
+        before = spool.goes_to(parts.broker.identity)
+    if before:
+        told = f"readings go to {parts.broker.identity} from now on; those that went to {before} wait there until a consumer has taken them"
+        Events(parts.pipeline, "producer", broker=str(parts.broker)).warning("another broker", told)
+
+
 def publish(parts: Publishing, stopped: Callable[[], bool]) -> Published:
     """Both loops, until the source ends and everything is confirmed, or it is told to stop."""
     if left := left_behind(parts.journal.parent, parts.pipeline, embedded=parts.embedded):
         raise SetupError(left)
+    if not parts.embedded:
+        _goes_to(parts)
     failed: list[BaseException] = []
     feeder, fed = _feeder(parts, lambda: stopped() or bool(failed)), threading.Event()
     if parts.embedded:

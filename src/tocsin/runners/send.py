@@ -30,6 +30,8 @@ WINDOW, WINDOW_BYTES = 50_000, 32 << 20
 Kafka takes half a second to give a producer its number, and what waits for it then goes out at once. A client may hold all of them
 in memory while the broker does not read.
 """
+LAST = 2.0
+"""Seconds that the last messages have to arrive after a stop."""
 LOOK = 5_000
 """Messages that are read from the spool at once: in between, what is confirmed is heard of."""
 
@@ -45,6 +47,7 @@ class Sender:
         self._stopped = stopped
         self._fed = fed
         self._reconnecting = Reconnecting(str(broker), events, stopped)
+        self._asked: float | None = None
         self.sent = 0
 
     def run(self) -> None:
@@ -62,7 +65,7 @@ class Sender:
         self._reconnecting.connected()
         spool = _Spool(journal)
         try:
-            while not self._stopped():
+            while not self._is_over():
                 all_fed, found = self._fed.is_set(), spool.read()
                 if found:
                     sink.send(found)
@@ -78,6 +81,14 @@ class Sender:
                 spool.let_go()
         finally:
             spool.empty()
+
+    def _is_over(self) -> bool:
+        """Whether it was told to stop, a moment ago: what was fed until then mostly arrives in it, and does not wait for the next start."""
+        if not self._stopped():
+            return False
+        now = time.monotonic()
+        self._asked = self._asked or now
+        return now - self._asked > LAST
 
 
 class _Spool:

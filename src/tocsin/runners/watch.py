@@ -63,7 +63,8 @@ class Watcher:
         self._events = Events(parts.name, "consumer", broker=str(parts.broker))
         self._tell_again = 0.0
         self._desk = store.desk(self._is_locked)
-        fit(self._desk, parts)
+        if left := fit(self._desk, parts):
+            self._events.warning("left behind", left)
         self._steps = StepReport(self._events, parts.rules, stats)
         self._owned = Owning(parts, self._source, self._desk, self._events, self._steps.began)
         self._ending = Ending(parts.broker, self._desk, self._owned)
