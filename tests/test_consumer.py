@@ -126,10 +126,11 @@ def test_foreign_messages_all_count_and_a_repeated_reading_is_one(consumer: Savi
 
 
 @pytest.mark.parametrize(("junk", "decided"), [(1, True), (BACKLOG, False)])
+@pytest.mark.parametrize("years", [0, 100])
 def test_messages_without_a_reading_keep_nobody_from_being_idle(
-    store: SqlStore, tmp_path: Path, junk: int, decided: bool
+    store: SqlStore, tmp_path: Path, junk: int, decided: bool, years: int
 ) -> None:
-    """Foreign ones, once a second.  Only where very many come at once readings may wait behind them."""
+    """Foreign ones, once a second, or with a reading from the future.  Only where very many come at once others may wait behind them."""
     rules = parse_rules([{"alert": "Hot", "expr": "temp > 80"}])
     unit, broker = Unit("", ("0",)), Broker(parse_address("amqp://h", {}), "p", ("0",))
     parts = Consuming(
@@ -138,7 +139,7 @@ def test_messages_without_a_reading_keep_nobody_from_being_idle(
         [unit],
         lambda _: Engine(rules, Series()),
         60 * 10**9,
-        10**18,
+        10**9,
         5 * 10**9,
         broker,
         tmp_path / "p.journal",
@@ -146,6 +147,8 @@ def test_messages_without_a_reading_keep_nobody_from_being_idle(
     desk = store.desk(lambda _: False)
     owned = Owned(unit, parts, desk, now=0.0, is_log=False, by_force=True)
     odd = Message(b"junk", "0", JSON)
+    if years:
+        odd = message(years * 365 * 86_400, producer="")._replace(arrival=NOON * 10**9)
     given = [owned.take([message(0, producer="")], now=1.0)]
     for second in range(2, 9):
         given += [owned.take([odd] * junk, now=float(second)), owned.look(float(second))]

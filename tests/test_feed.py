@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ def run(
         foreign=(Broker(parse_address(url, {}), "shop", partitions, "{queue}", create=False), settings or mapping()),
         series=series,
         by=("device",),
-        watermark=Watermark(0, None),
+        watermark=Watermark(0, DAY),
         idle_after=10_000 * SECOND,
         journal=folder / "p.journal",
         before=folder / "p.spool",
@@ -226,10 +227,11 @@ def test_where_all_are_quiet_the_clock_moves_them_together(tmp_path: Path, monke
     assert last == dict.fromkeys(("p-q", "p-r", "p-s"), 500 * SECOND + 1)
 
 
-def test_a_partition_that_brings_nothing_but_what_cannot_be_read_holds_nobody_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("future", [False, True])
+def test_a_partition_that_brings_nothing_but_what_no_rule_sees_holds_nobody_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, future: bool
 ) -> None:
-    """Six thousand seconds pass with each poll, and the patience is ten thousand."""
+    """What cannot be read, or is from the future.  Six thousand seconds pass with each poll, and the patience is ten thousand."""
     clock = iter(range(0, 10**9, 6_000))
     now = [0.0]
     monkeypatch.setattr(feed, "AWAY", 1e9)
@@ -241,7 +243,7 @@ def test_a_partition_that_brings_nothing_but_what_cannot_be_read_holds_nobody_ba
             now[0] = float(next(clock))
             return super().poll(most, timeout)
 
-    junk = message(1, "r")._replace(body=b"junk")
+    junk = message(int(time.time()) + 10_000_000, "r") if future else message(1, "r")._replace(body=b"junk")
     run(tmp_path, monkeypatch, Slow([message(500, "q")], [junk], [junk], [junk]), partitions=("q", "r"))
     last = {one.producer.rpartition("-")[0]: one.watermark for one in words(tmp_path)}
     assert last["p-r"] == last["p-q"]

@@ -176,6 +176,33 @@ def test_influxdbs_client_goes_on_after_a_kill_and_nothing_is_lost_or_counted_tw
     assert "0 late" in told
 
 
+def test_a_second_publish_that_cannot_listen_leaves_the_first_alone(port: int) -> None:
+    first = process("publish", "p.yaml")
+    wait_for(lambda: answers(port))
+    second = tocsin("publish", "p.yaml")
+    assert second.exit_code == 78
+    assert "cannot listen here" in second.stderr
+    assert post(port, ("2024-01-01T00:00:00Z", 81)) == 204
+    time.sleep(1.5)  # a producer looks once a second whether it is still the one
+    assert first.poll() is None
+    assert post(port, ("2024-01-01T00:00:01Z", 81)) == 204
+    first.send_signal(signal.SIGTERM)
+    first.communicate(timeout=60)
+
+
+@pytest.mark.parametrize("options", [[], ["--separate"]])
+def test_what_is_posted_is_durable_though_the_broker_is_away_from_the_start(port: int, options: list[str]) -> None:
+    edit(Path("p.yaml"), "lateness: 0s", f"broker: amqp://127.0.0.1:{free_port()}\nlateness: 0s")
+    running = process("run", "p.yaml", *options)
+    wait_for(lambda: answers(port))
+    assert post(port, ("2024-01-01T00:00:00Z", 81)) == 204
+    assert ask(Path("p.spool"), "SELECT count(*) FROM messages WHERE kind = 'readings'") == [(1,)]
+    running.send_signal(signal.SIGTERM)
+    _, told = running.communicate(timeout=60)
+    assert "Traceback" not in told
+    assert ask(Path("p.spool"), "SELECT count(*) FROM messages WHERE kind = 'readings'") == [(1,)]
+
+
 def test_posts_that_are_not_let_in_are_told_in_the_log(port: int) -> None:
     Path("token").write_text("secret")
     edit(Path("p.yaml"), f":{port}", f":{port}?token_file=token&max_bytes=1000")

@@ -37,6 +37,20 @@ def failing(*errors: Exception) -> tuple[list[int], Callable[[], None]]:
     return begun, work
 
 
+def test_what_is_wrong_after_a_fault_of_the_store_may_come_right() -> None:
+    """As where a full disk lets no file be opened; from the beginning it is for the user to mend."""
+    begun, work = failing(StoreError("disk full"), SetupError("disk full"), SetupError("disk full"))
+    supervise(EVENTS, work, never)
+    assert len(begun) == 4
+    begun, work = failing(SetupError("wrong"))
+    with pytest.raises(SetupError, match="wrong"):
+        supervise(EVENTS, work, never)
+    begun, work = failing(StoreError("disk full"), *[SetupError("disk full")] * 9)
+    with pytest.raises(StoreError, match="disk full"):
+        supervise(EVENTS, work, never)
+    assert len(begun) == supervising.TIMES + 1
+
+
 def test_a_connection_is_made_again_until_the_work_is_done() -> None:
     closed: list[int] = []
     begun, work = failing(NotConnected("away"), RetryLater("busy"), NotConnected("away"))

@@ -98,6 +98,8 @@ class Publisher:
         self._in_order = in_order
         self._told = LONG_AGO
         self._first: int = log.state.get("first", NEVER)
+        self.seen = 0
+        """Readings so far that are not from the future: those say that the source is alive."""
         self._refuse_other_partitions()
         watermark.newest = log.state.get("newest", LONG_AGO)
         watermark.advance(log.state.get("watermark", LONG_AGO))
@@ -200,6 +202,7 @@ class Publisher:
 
     def _note_first(self, batch: Batch, flags: Flags) -> None:
         """Readings may come before the first of them, until the watermark has passed it: those are late."""
+        self.seen += int((flags != Flag.FUTURE).sum())
         accepted = batch.time[flags == Flag.ACCEPTED]
         self._first = min(self._first, int(accepted.min(initial=NEVER)))
 

@@ -82,7 +82,7 @@ def publish(
     parts = config.publishing(_name(producer))
     say(f"publishing {file} to {parts.broker}")
     with Stop() as stop:
-        published = publish_(parts, stop.asked)
+        published = publish_(parts, stop.asked, told.may_send.is_set if told is not None else lambda: True)
     if told is not None and stop.signal is None:
         told.published(published)
     done = "taken in: what the broker has not confirmed is kept in the spool" if published.waiting else "published"

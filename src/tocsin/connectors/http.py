@@ -77,9 +77,10 @@ class Server:
     def __init__(self, settings: HttpSettings, receive: Receive) -> None:
         self._settings = settings
         self._receive = receive
+        self._listening: socket.socket | None = None
         self._running: tuple[_Uvicorn, threading.Thread, ThreadPoolExecutor] | None = None
         self._app: App | None = None
-        self.port = settings.port
+        self.host, self.port = settings.host, settings.port
         """Where it listens, once it is open: of port 0 the one that was free."""
 
     @property
@@ -92,13 +93,21 @@ class Server:
         """How many requests were not let in, by status and why; and where the last of them came from."""
         return (dict(self._app.refused), self._app.refused_last) if self._app else ({}, "")
 
-    def open(self) -> None:
-        """Listen; raises SetupError if that is not possible, or not safe."""
+    def bind(self) -> None:
+        """Have the port, and let clients wait; raises SetupError if that is not possible, or not safe."""
         settings = self._settings
         if not settings.token and not is_here(settings.host):
             raise SetupError(unguarded(settings.host, settings.port))
-        listening = _listen(settings)
-        self.port = listening.getsockname()[1]
+        self._listening = _listen(settings)
+        self.port = self._listening.getsockname()[1]
+
+    def open(self) -> None:
+        """Listen, on the port that it has or is given now."""
+        settings = self._settings
+        if self._listening is None:
+            self.bind()
+        listening, self._listening = self._listening, None
+        assert listening is not None
         worker = ThreadPoolExecutor(1, "tocsin-http-worker")
         self._app = App(self._receive, settings.token, settings.max_bytes, settings.patience, worker)
         server = _Uvicorn(self._app, settings)
@@ -109,6 +118,9 @@ class Server:
 
     def close(self) -> None:
         """Answer what is under way, and stop. Never raises, may be called twice."""
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
         if self._running is not None:
             server, thread, worker = self._running
             self._running = None

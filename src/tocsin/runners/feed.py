@@ -164,12 +164,14 @@ class Feed:
         for place, message in enumerate(messages):
             own.setdefault(message.partition, []).append((first + place, message))
         steps = [self._step(self._streams[partition], some) for partition, some in own.items()]
+        seen = [step.stream.publisher.seen for step in steps]
         with self._journal.together():
             for step in steps:
                 step.stream.publisher.feed(step.batch, step.rejects, step.position, first, step.keys)
         self.readings += sum(len(step.batch) for step in steps)
+        alive = [step.stream for step, before in zip(steps, seen, strict=True) if step.stream.publisher.seen > before]
         # A backlog is read partition by partition, so none of them is quiet.
-        for stream in [step.stream for step in steps if len(step.batch)] if _fits(messages) else self._active():
+        for stream in alive if _fits(messages) else self._active():
             stream.quiet_since = now
 
     def _step(self, stream: Stream, arrived: Sequence[tuple[int, Message]]) -> Step:

@@ -12,6 +12,7 @@ from tocsin.codecs.readings import Decoder
 from tocsin.consumer import Consumer, Taken
 from tocsin.origin import Origins
 from tocsin.pipeline import Decider
+from tocsin.reading import Flag
 from tocsin.runners.idle import Idleness
 from tocsin.runners.poison import Poison
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tocsin.engine import Engine
     from tocsin.message import Message
     from tocsin.rule import Rule
+    from tocsin.stores import Step
     from tocsin.stores.writer import Desk
     from tocsin.unit import Unit
 
@@ -91,7 +93,7 @@ class Owned:
     def take(self, messages: Sequence[Message], now: float) -> Taken:
         """What is to be saved of messages, and acknowledged then."""
         taken = self._consumer.take(messages, now)
-        if len(messages) >= BACKLOG or any(step.batch for step in taken.steps):
+        if len(messages) >= BACKLOG or any(map(_is_alive, taken.steps)):
             self._heard = now
         return taken
 
@@ -112,3 +114,8 @@ class Owned:
     def forget_held(self, *, connected: bool = False) -> None:
         """Whatever was not acknowledged comes again; while `connected`, patience with gaps runs on."""
         self._consumer.forget_held(connected=connected)
+
+
+def _is_alive(step: Step) -> bool:
+    """Whether a step holds readings that say so: those from the future do not move anything."""
+    return step.flags is not None and bool((step.flags != Flag.FUTURE).any())

@@ -112,12 +112,24 @@ class Feeder:
     def __init__(self, parts: Publishing, stopped: Callable[[], bool]) -> None:
         self._parts = parts
         self._stopped = stopped
-        self._publisher = journalled(parts)
+        self._lock = threading.Lock()
+        self._ingest: Ingest | None = None
+        self._server: Server | None = None
+        if parts.listen is not None:
+            self._ingest = Ingest(parts.series, self._take, parts.listen.device_tag)
+            self._server = Server(parts.listen, self._ingest.receive)
+            # Before it takes the producer's name from another process: that one may have the port, and goes on then.
+            self._server.bind()
+        try:
+            self._publisher = journalled(parts)
+        except BaseException:
+            if self._server is not None:
+                self._server.close()
+            raise
         self._journal: Journal = self._publisher.log.journal
         self._idleness = Idleness(parts.watermark, parts.idle_after)
-        self._beat = self._alive = self._tidied = time.monotonic()
+        self._beat = self._alive = self._tidied = self._newest = time.monotonic()
         self._readings = 0
-        self._ingest: Ingest | None = None
         self._has_room = True
         self._events = Events(parts.pipeline, "producer", broker=str(parts.broker))
         if missing := self._publisher.log.missing:
@@ -128,8 +140,8 @@ class Feeder:
     def run(self) -> Published:
         """What it has done when it ends."""
         try:
-            if self._parts.listen is not None:
-                self._listen(self._parts.listen)
+            if self._server is not None:
+                self._listen(self._server)
             elif self._parts.source is not None:
                 self._read(self._parts.source)
         finally:
@@ -156,29 +168,25 @@ class Feeder:
         finally:
             source.close()
 
-    def _listen(self, settings: HttpSettings) -> None:
-        """A server that readings are posted to; one lock keeps posts and the clock apart."""
-        lock, newest = threading.Lock(), time.monotonic()
+    def _take(self, posts: Sequence[Posted]) -> None:
+        """What was posted; one lock keeps that and the clock apart."""
+        with self._lock:
+            if not self._tidy():
+                raise RetryLater("the journal is full: its consumer is slower than what comes in, or away")
+            before = self._publisher.seen
+            self._readings += self._publisher.post(posts, time.time_ns())
+            self._newest = time.monotonic() if self._publisher.seen > before else self._newest
 
-        def take(posts: Sequence[Posted]) -> None:
-            nonlocal newest
-            with lock:
-                if not self._tidy():
-                    raise RetryLater("the journal is full: its consumer is slower than what comes in, or away")
-                readings = self._publisher.post(posts, time.time_ns())
-                self._readings += readings
-                newest = time.monotonic() if readings else newest
-
-        self._ingest = Ingest(self._parts.series, take, settings.device_tag)
-        server = Server(settings, self._ingest.receive)
+    def _listen(self, server: Server) -> None:
+        """A server that readings are posted to."""
         server.open()
         self._events.info(
-            "listening", f"listening for readings on http://{settings.host}:{server.port}", port=server.port
+            "listening", f"listening for readings on http://{server.host}:{server.port}", port=server.port
         )
         try:
             while not self._stopped():
-                with lock:
-                    self._go_on(time.monotonic() - newest)
+                with self._lock:
+                    self._go_on(time.monotonic() - self._newest)
                 if server.fault is not None:
                     raise server.fault
                 self._report.refused(*server.refused)
@@ -248,20 +256,29 @@ def _goes_to(parts: Publishing) -> None:
         Events(parts.pipeline, "producer", broker=str(parts.broker)).warning("another broker", told)
 
 
-def publish(parts: Publishing, stopped: Callable[[], bool]) -> Published:
-    """Both loops, until the source ends and everything is confirmed, or it is told to stop."""
+def publish(parts: Publishing, stopped: Callable[[], bool], may_send: Callable[[], bool] = lambda: True) -> Published:
+    """Both loops, until the source ends and everything is confirmed, or it is told to stop.
+
+    Before it `may_send`, what is read gathers in the spool.
+    """
     if left := left_behind(parts.journal.parent, parts.pipeline, embedded=parts.embedded):
         raise SetupError(left)
     if not parts.embedded:
         _goes_to(parts)
     failed: list[BaseException] = []
-    feeder, fed = _feeder(parts, lambda: stopped() or bool(failed)), threading.Event()
+
+    def is_over() -> bool:
+        return stopped() or bool(failed)
+
+    feeder, fed = _feeder(parts, is_over), threading.Event()
     if parts.embedded:
         return feeder()
 
     def send() -> None:
+        while not may_send() and not is_over():
+            time.sleep(STEP)
         try:
-            Sender(parts.journal, parts.broker, Events(parts.pipeline, "producer"), stopped, fed).run()
+            Sender(parts.journal, parts.broker, Events(parts.pipeline, "producer"), is_over, fed).run()
         except BaseException as error:  # noqa: BLE001  it is raised again where the readings come from
             failed.append(error)
 
@@ -269,6 +286,9 @@ def publish(parts: Publishing, stopped: Callable[[], bool]) -> Published:
     thread.start()
     try:
         published = feeder()
+    except BaseException as error:
+        failed.append(error)
+        raise
     finally:
         fed.set()
         thread.join()

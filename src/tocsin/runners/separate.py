@@ -1,7 +1,8 @@
 """Producer and consumer as two processes, started and looked after by a third.
 
-    tocsin run --separate ──┬──▶ tocsin watch       first: a broker may keep nothing for a reader it does not know
-                            └──▶ tocsin publish     once the consumer is connected
+    tocsin run --separate ──┬──▶ tocsin watch       first: the store may not fit, or somebody else be in its place
+                            └──▶ tocsin publish     sends once the consumer is connected: a broker may keep nothing
+                                                    for a reader that it does not know
 
 One that is killed is started again, with back-off; one that ends with an error has tried what can be tried by
 itself, so it is started again only while its errors differ.  Both are in sessions of their own: Ctrl-C reaches
@@ -177,12 +178,17 @@ def _drive(consumer: Part, producer: Part, stop: Stop) -> int:
     """Look after both until one has ended for good."""
     published: dict[str, Any] | None = None
     told: subprocess.Popen[str] | None = None
-    begun = False
+    may_send: subprocess.Popen[str] | None = None
+    begun = connected = False
     consumer.start()
     while stop.signal is None:
-        if not begun and "connected" in consumer.words:
+        connected = connected or "connected" in consumer.words
+        if not begun and "begun" in consumer.words:
             begun = True
             producer.start()
+        if connected and may_send is not producer.lives and producer.lives is not None:
+            may_send = producer.lives
+            producer.tell({"send": True})
         if begun and published is None:
             code = producer.look()
             if code:

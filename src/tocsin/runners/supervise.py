@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable
 
-from tocsin.errors import NotConnected, RetryLater, StoreError, TakenOver
+from tocsin.errors import NotConnected, RetryLater, SetupError, StoreError, TakenOver
 from tocsin.runners.events import Events
 
 FIRST, LONGEST = 0.1, 15.0
@@ -90,8 +90,12 @@ def supervise(events: Events, work: Callable[[], None], stopped: Callable[[], bo
             return
         except TakenOver:
             raise
-        except StoreError as error:
+        except (StoreError, SetupError) as error:
+            if isinstance(error, SetupError) and not deaths.any:
+                raise  # it was wrong from the beginning; later it may be what is left of a fault, as of a full disk
             pause = deaths.another()
+            if pause is None and isinstance(error, SetupError):
+                raise StoreError(str(error)) from error
             if pause is None:
                 raise
             events.warning(
@@ -108,6 +112,11 @@ class Deaths:
 
     def __init__(self) -> None:
         self._times: list[float] = []
+
+    @property
+    def any(self) -> bool:
+        """Whether it has died at all lately."""
+        return bool(self._times)
 
     def another(self) -> float | None:
         """It has died once more: the seconds to wait before it is begun again; None if that is too often."""

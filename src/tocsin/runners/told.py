@@ -1,8 +1,10 @@
 """A part that another process has started: what it is told on standard input, and what it answers on standard output.
 
     ──▶ {"producer": …, "numbers": {…}}     everything is published: end when all of it has been taken
+    ──▶ {"send": true}                      the broker knows the consumer: what is in the spool may be sent
     ──▶ (closed)                            whoever started this is gone, however it went: end
-    ◀── {"event": "connected"}              the consumer is there, the producer may begin
+    ◀── {"event": "begun"}                  the consumer has begun, so may the producer
+    ◀── {"event": "connected"}              the consumer is connected
     ◀── {"event": "published", …}           the producer has come to its source's end
 
 An object a line.  A closed pipe is the one word that even a process that was killed at once still says.
@@ -30,10 +32,15 @@ class Told:
         """Who has published everything, once that was said."""
         self.error: BaseException | None = None
         """Of a producer elsewhere nothing is known but what is said."""
+        self.may_send = threading.Event()
         threading.Thread(target=self._listen, name="told", daemon=True).start()
 
     def begin(self) -> None:
-        """Say that the consumer is connected."""
+        """Say that the consumer has begun."""
+        _say({"event": "begun"})
+
+    def connected(self) -> None:
+        """Say that it is connected."""
         _say({"event": "connected"})
 
     def published(self, published: Published) -> None:
@@ -45,8 +52,11 @@ class Told:
         rest = b""
         while found := os.read(STDIN, 1 << 16):
             *lines, rest = (rest + found).split(b"\n")
-            for line in lines:
-                self.ended = Until(**json.loads(line))
+            for word in map(json.loads, lines):
+                if "send" in word:
+                    self.may_send.set()
+                else:
+                    self.ended = Until(**word)
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -78,12 +78,17 @@ class Watcher:
         self,
         progress: Callable[[Stats], None] | None = None,
         until: Callable[[], Until | None] = lambda: None,
+        begun: Callable[[], None] = lambda: None,
         connected: Callable[[], None] = lambda: None,
     ) -> None:
-        """Until it is told to stop, or what `until` tells has come to its end."""
+        """Until it is told to stop, or what `until` tells has come to its end.
+
+        It says when it has `begun`, nobody else being in its place, and each time that it is `connected`.
+        """
         in_order = False
         try:
             while not self._stopped() and self._stand_by():
+                begun()
                 self._reconnecting.run(lambda: self._connected(progress, until, connected), self._disconnected)
                 self._disconnected()
                 if len(self._owned) or self._owned.by_group:

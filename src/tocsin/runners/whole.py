@@ -34,7 +34,11 @@ class Beside(Protocol):
     error: BaseException | None
 
     def begin(self) -> None:
-        """The consumer is connected."""
+        """The consumer has begun: the store fits, and nobody else is in its place."""
+        ...
+
+    def connected(self) -> None:
+        """The consumer is connected, so the broker knows it."""
         ...
 
 
@@ -48,12 +52,16 @@ class Producing:
         self.ended: Until | None = None
         """Who has published everything, once that is so."""
         self.error: BaseException | None = None
-        self._may_begin = threading.Event()
+        self._may_begin, self._may_send = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="publish", daemon=True)
 
     def begin(self) -> None:
-        """The consumer is there: a broker may keep nothing for one that it does not know."""
+        """What is read may become durable."""
         self._may_begin.set()
+
+    def connected(self) -> None:
+        """It may be sent, too: before that a broker may keep nothing for a consumer that it does not know."""
+        self._may_send.set()
 
     def start(self) -> None:
         """Begin."""
@@ -75,7 +83,7 @@ class Producing:
             self.error = error
 
     def _publish(self) -> None:
-        published = publish(self._make(), self._stopped)
+        published = publish(self._make(), self._stopped, self._may_send.is_set)
         if not self._stopped():
             self.ended = Until(published.producer, dict(published.numbers))
 
@@ -98,7 +106,7 @@ def watch(
         if producing is None:
             watcher.run(progress)
         else:
-            watcher.run(progress, lambda: producing.ended, producing.begin)
+            watcher.run(progress, lambda: producing.ended, producing.begin, producing.connected)
 
     def join() -> None:
         """What another process has taken over is its from now on; this one joins anew."""
