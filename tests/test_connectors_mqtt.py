@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
+from paho.mqtt.publish import single
 
 from services import or_skip, running
 from services.mosquitto import PASSWORD, USER, Mosquitto
@@ -108,30 +110,42 @@ def cut(part: Source | Sink) -> None:
     part._link.client.socket().shutdown(2)  # type: ignore[union-attr]
 
 
-def test_messages_come_as_they_were_sent_with_what_stands_beside_them(server: Mosquitto, name: str) -> None:
-    there = broker(server, name)
+@pytest.mark.parametrize("options", ["", "?version=3.1.1"])
+def test_messages_come_as_they_were_sent_with_what_stands_beside_them(
+    server: Mosquitto, name: str, options: str
+) -> None:
+    there = broker(server, name, options)
     source = reading_from(there)
     sent = [
         Message(b"\x00\xff", content_type=JSON, producer="smoker-1a2b", seq=17, watermark=-5),
         Message(b"", producer="smoker-1a2b", seq=18, kind=Kind.END, watermark=1_700_000_000_000_000_000),
+        Message(b"tocsin;\n[]\n", producer="smoker;ü", seq=0, arrival=5),
         Message(b"[]", version="9"),
     ]
     publish(there, sent)
-    found = take(source, 3)
+    found = take(source, 4)
     source.close()
     assert [message._replace(position=None) for message in found] == [
         message._replace(key=f"{name}/0") for message in sent
     ]
 
 
-def test_version_3_1_1_carries_bodies_and_no_origin(server: Mosquitto, name: str) -> None:
+def test_a_reader_of_version_5_understands_what_was_published_by_3_1_1(server: Mosquitto, name: str) -> None:
+    source = reading_from(broker(server, name))
+    sent = Message(b"[]", content_type=JSON, producer="p-1", seq=3)
+    publish(broker(server, name, "?version=3.1.1"), [sent])
+    assert [message._replace(position=None) for message in take(source, 1)] == [sent._replace(key=f"{name}/0")]
+    source.close()
+
+
+@pytest.mark.parametrize("payload", [b"tocsin;", b"tocsin;x\n[]", b"tocsin;a;\xff\n[]", b"tocsin;a;b", b"tocsin"])
+def test_what_only_looks_like_ours_is_anothers(server: Mosquitto, name: str, payload: bytes) -> None:
     there = broker(server, name, "?version=3.1.1")
-    source = reading_from(there)
-    publish(there, messages(0, 2))
-    assert [message._replace(position=None) for message in take(source, 2)] == [
-        Message(b'{"n":0}', key=f"{name}/0"),
-        Message(b'{"n":1}', key=f"{name}/0"),
-    ]
+    source, address = reading_from(there), there.address
+    login: Any = {"username": address.user, "password": address.password}
+    single(f"{name}/0", payload, 1, hostname="127.0.0.1", port=server.port, auth=login)
+    (found,) = take(source, 1)
+    assert (found.body, found.producer, found.seq) == (payload, "", -1)
     source.close()
 
 

@@ -47,12 +47,13 @@ def carry(folder: Path, broker: str, seed: int, proxy: Proxy, *, reader_first: b
 
 
 @pytest.mark.xdist_group("mosquitto")
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
 @pytest.mark.parametrize("number", range(ROUNDS))
-def test_over_mqtt(tmp_path: Path, mosquitto: Mosquitto, toxiproxy: Toxiproxy, number: int) -> None:
+def test_over_mqtt(tmp_path: Path, mosquitto: Mosquitto, toxiproxy: Toxiproxy, number: int, version: str) -> None:
     seed = SEED + number
-    proxy = toxiproxy.proxy(f"mqtt{number}", mosquitto.port)
-    url = f"mqtt://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{proxy.port}"
-    carry(tmp_path, f'{{url: "{url}", name: "faulty{seed}"}}', seed, proxy, reader_first=True)
+    proxy = toxiproxy.proxy(f"mqtt{version}-{number}", mosquitto.port)
+    url = f"mqtt://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{proxy.port}?version={version}"
+    carry(tmp_path, f'{{url: "{url}", name: "faulty{version}-{seed}"}}', seed, proxy, reader_first=True)
 
 
 @pytest.mark.xdist_group("pubsub")

@@ -3,7 +3,9 @@
 Everything travels at QoS 1.  The session is the partition, there is one, and the server gives it to whoever
 connects last under its name: so `open` only looks whether the server lets us in, and `begin` takes the session.
 
-MQTT 5 carries headers as user properties.  MQTT 3.1.1 has none: what travels there has no origin.
+MQTT 5 carries headers as user properties.  MQTT 3.1.1 has none: what a message of ours says of itself is a line before its body there,
+
+    tocsin;CONTENT TYPE;STAMP
 """
 
 from __future__ import annotations
@@ -123,6 +125,8 @@ class Source:
     def _give(self, received: Received) -> Message:
         self._held.append(received)
         topic, payload, content_type, stamp, _, _ = received
+        if not stamp and payload.startswith(_LINE):
+            payload, content_type, stamp = _without_line(payload)
         return message_of(payload, content_type, stamp, self._partition, self._acked + len(self._held), topic)
 
     def _on_message(self, _client: Any, _data: Any, message: MQTTMessage) -> None:
@@ -141,6 +145,17 @@ def _told(properties: Properties | None) -> tuple[str, str]:
     return getattr(properties, "ContentType", ""), beside.get(STAMP, "")
 
 
+def _without_line(payload: bytes) -> tuple[bytes, str, str]:
+    """Body, content type and stamp of a message whose first line says them; as it is, if that is none of ours."""
+    line, end, body = payload.partition(b"\n")
+    _, content_type, stamp = [*line.split(b";", 2), b"", b""][:3]
+    try:
+        return (body, content_type.decode(), stamp.decode()) if end and stamp else (payload, "", "")
+    except UnicodeDecodeError:
+        return payload, "", ""
+
+
+_LINE = b"tocsin;"
 UNDER_WAY = 100
 """Messages that are under way at most: with 1,000 Mosquitto takes a third as many a second of MQTT 3.1.1."""
 NOBODY = 0x10
@@ -218,8 +233,11 @@ class Sink:
 
         self._mid = self._mid % MOST + 1
         self._under_way.append(self._mid)
-        beside = packed(message.content_type, stamp_of(message)) if v5 else b""
-        return publication(self._topic, self._mid, beside, message.body)
+        stamp = stamp_of(message)
+        if v5:
+            return publication(self._topic, self._mid, packed(message.content_type, stamp), message.body)
+        line = _LINE + f"{message.content_type};{stamp}\n".encode()
+        return publication(self._topic, self._mid, b"", line + message.body)
 
     def _count(self) -> None:
         """Take away what was acknowledged, as far as there is no gap."""
