@@ -11,9 +11,9 @@ import pytest
 from tocsin.address import parse_address
 from tocsin.codecs.readings import Decoder
 from tocsin.connectors import Broker
-from tocsin.consumer import GAP_PATIENCE, Consumer, Taken
+from tocsin.consumer import GAP_PATIENCE, SILENCE_PATIENCE, Consumer, Taken
 from tocsin.engine import Engine
-from tocsin.message import JSON, Kind, Message
+from tocsin.message import JSON, Kind, Message, Standing
 from tocsin.origin import Origins
 from tocsin.pipeline import Decider
 from tocsin.reading import Series
@@ -123,6 +123,17 @@ def test_foreign_messages_all_count_and_a_repeated_reading_is_one(consumer: Savi
     assert consumer.take(foreign, now=1) == foreign
     assert store.counts()["readings"] == 2
     assert consumer.stats.repeats == 1
+
+
+def test_a_producer_that_is_not_waited_for_any_more_is_remembered_as_such(consumer: Saving, store: SqlStore) -> None:
+    consumer.take([message(0)], now=1)
+    before = store.progress().origins
+    consumer.wait(now=2 + SILENCE_PATIENCE)
+    after = store.progress().origins
+    assert [(one.producer, one.standing) for one in (*before, *after)] == [
+        ("p", Standing.LIVE),
+        ("p", Standing.EXPIRED),
+    ]
 
 
 @pytest.mark.parametrize(("junk", "decided"), [(1, True), (BACKLOG, False)])

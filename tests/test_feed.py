@@ -33,7 +33,7 @@ class Shop:
     rereadable = False
     assigns = False
 
-    def __init__(self, *polls: list[Message] | Exception) -> None:
+    def __init__(self, *polls: list[Message] | Exception | Polled) -> None:
         self.polls = list(polls)
         self.acked: list[Message] = []
         self.begun: dict[str, Any] = {}
@@ -57,7 +57,7 @@ class Shop:
         found = self.polls.pop(0)
         if isinstance(found, Exception):
             raise found
-        return Polled(found)
+        return found if isinstance(found, Polled) else Polled(found)
 
     def ack(self, messages: Sequence[Message]) -> None:
         self.before_ack()
@@ -255,6 +255,33 @@ def test_a_partition_that_brings_nothing_but_what_no_rule_sees_holds_nobody_back
     (tmp_path / "other").mkdir()
     run(tmp_path / "other", monkeypatch, only, partitions=("r",))
     assert words(tmp_path / "other")[-1].kind == Kind.END
+
+
+def test_a_partition_that_was_another_processes_for_a_while_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Kafka hands them out: two processes over one journal share a topic.  What was read and not published yet is the other's."""
+
+    class Handed(Log):
+        assigns = True
+
+        def poll(self, most: int, timeout: float) -> Polled:
+            polled = super().poll(most, timeout)
+            if polled.lost:
+                other = Journal(tmp_path / "p.journal").producer("p-0")
+                other.append([Message(b"", kind=Kind.WATERMARK)], other.state)
+                other.close()
+            return polled
+
+    shop = Handed(
+        Polled([message(1, "0")], gained=("0",)),
+        Polled([]),
+        Polled([message(9, "0")]),
+        Polled([], lost=("0",)),
+        Polled([message(2, "0")], gained=("0",)),
+    )
+    assert run(tmp_path, monkeypatch, shop, url="kafka://h", partitions=()) == 2
+    assert journalled(tmp_path) == [("p-0", 1), ("p-0", 2)]
 
 
 def test_a_journal_that_is_full_makes_the_source_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

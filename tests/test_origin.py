@@ -107,6 +107,14 @@ class TestNumbers:
         assert found.expire(now=31, patience=30)
         assert found.value == 100
 
+    def test_that_somebody_is_not_waited_for_any_more_is_to_be_saved_though_nothing_moves(self) -> None:
+        found = origins("0")
+        admit(found, found.take([message(0)], 0), [100])
+        list(found.changed())
+        assert found.expire(now=31, patience=30)
+        assert (found.value, [one.standing for one in found.changed()]) == (100, [Standing.EXPIRED])
+        assert not found.expire(now=99, patience=30)
+
     def test_a_time_in_which_nobody_could_be_heard_does_not_count(self) -> None:
         """Of 129 seconds 100 do not, for the gap as for the producer that is silent."""
         found = origins("0", "1")

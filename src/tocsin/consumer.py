@@ -82,14 +82,15 @@ class Consumer:
         late = self.origins.give_up(now, GAP_PATIENCE)
         durable = self._settle(()) if late else []
         steps = [self._step(late, durable)] if late else []
+        before = self.origins.value
         if self.origins.expire(now, SILENCE_PATIENCE):
-            steps.append(self._catch_up())
+            steps.append(self._catch_up(moved=self.origins.value > before))
         return Taken(steps, durable)
 
     def idle(self, to: int) -> Step:
         """Foreign messages have been silent, and the wall clock moves their watermark."""
         self.origins.advance(to)
-        return self._catch_up()
+        return self._catch_up(moved=True)
 
     def forget_held(self, *, connected: bool = False) -> None:
         """Whatever was not acknowledged comes again: the connection is gone or, if `connected`, it was asked for."""
@@ -111,9 +112,10 @@ class Consumer:
                 del self._unsettled[partition]
         return durable
 
-    def _catch_up(self) -> Step:
+    def _catch_up(self, *, moved: bool) -> Step:
+        """What is new without a reading: of producers, and where the watermark was `moved`, of alerts."""
         self._begin()
-        return self.decider.catch_up(list(self.origins.changed()), idle=True)
+        return self.decider.catch_up(list(self.origins.changed()), idle=moved)
 
     def _begin(self) -> None:
         """Let the engine know when the sources began, once their producers have told all of them how far they are."""

@@ -224,8 +224,7 @@ class Origins:
         return flags
 
     def expire(self, now: float, patience: float) -> bool:
-        """Origins of which nothing was heard for so long no longer hold the watermark back; True if it moved."""
-        before = self.value
+        """Origins of which nothing was heard for so long no longer hold the watermark back; True if there were any."""
         silent = [
             place for place, heard in enumerate(self._heard) if now - heard > patience and self._is_awaited(place)
         ]
@@ -238,7 +237,7 @@ class Origins:
                 partition, producer = self._names[place]
                 self._news.append(("producer expired", partition, "" if producer == UNHEARD else producer, 0))
             self._lower()
-        return self.value > before
+        return bool(silent)
 
     def _is_awaited(self, place: int) -> bool:
         return self._standing[place] == Standing.LIVE and self._names[place][1] != NOBODY

@@ -60,6 +60,10 @@ class Log(Protocol):
         """Messages and the state after them, and keys to remember, together or not at all."""
         ...
 
+    def leave(self) -> None:
+        """Be this producer no more."""
+        ...
+
     def close(self) -> None:
         """Let go of it."""
         ...

@@ -99,7 +99,11 @@ class Producer:
             "What it had published is kept, and the other goes on from there"
         )
 
-    def close(self) -> None:
-        """Let go of the journal."""
+    def leave(self) -> None:
+        """Append nothing more; the journal stays open for others."""
         self._guard.close()
+
+    def close(self) -> None:
+        """Let go of the journal, too."""
+        self.leave()
         self.journal.close()

@@ -65,6 +65,7 @@ class Feed:
         self._journal = Journal(parts.journal)
         self._streams: dict[str, Stream] = {}
         self._begun: set[str] = set()
+        self._lost: tuple[str, ...] = ()
         self._events = Events(parts.pipeline, "producer", source=str(self._broker))
         self._report = ProducerReport(self._events, self._journal.waiting)
         self._reconnecting = Reconnecting(str(self._broker), self._events, stopped)
@@ -87,6 +88,8 @@ class Feed:
     def _connected(self) -> None:
         self._is_paused = False
         self._begun.clear()
+        for partition in list(self._streams) if self._source.assigns else ():
+            self._leave(partition)
         self._source.open()
         if not self._source.assigns:
             self._begin(self._broker.partitions)
@@ -113,6 +116,8 @@ class Feed:
         deadline = time.monotonic() + TOGETHER
         while found and _fits(found) and (left := deadline - time.monotonic()) > 0:
             more = self._poll(POLL - len(found), left)
+            if self._lost:  # whoever has them now reads these messages, too
+                found = [message for message in found if message.partition not in self._lost]
             if not more:
                 break
             found += more
@@ -120,11 +125,18 @@ class Feed:
 
     def _poll(self, most: int, patience: float) -> list[Message]:
         polled = self._source.poll(most, patience)
+        self._lost = polled.lost
         for partition in polled.lost:
             self._source.end(partition)
-            self._begun.discard(partition)
+            self._leave(partition)
         self._begin(polled.gained)
         return polled.messages
+
+    def _leave(self, partition: str) -> None:
+        """Be its producer no more: another process is, until the source hands it out here again."""
+        self._begun.discard(partition)
+        if (stream := self._streams.pop(partition, None)) is not None:
+            stream.publisher.log.leave()
 
     def _begin(self, partitions: Iterable[str]) -> None:
         """Be the producer of these partitions, and read on where it was."""

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tocsin.connectors.journal import Handed, Journal
+from tocsin.consumer import SILENCE_PATIENCE
 from tocsin.errors import SetupError
 from tocsin.instant import LONG_AGO
 from tocsin.message import Standing
+from tocsin.runners.events import spoken
 
 if TYPE_CHECKING:
     from tocsin.message import Origin
@@ -121,7 +123,10 @@ def _what_waits(origins: Sequence[Origin], parts: Consuming, before: str) -> str
         if not origin.producer:
             return "messages of others may wait there"
         if origin.standing == Standing.LIVE and origin.producer not in known:
-            return f"the producer {origin.producer} has not ended, and neither a journal nor a spool of it is here that says what it has published"
+            return (
+                f"the producer {origin.producer} has not ended, and neither a journal nor a spool of it is here that says what it has "
+                f"published. Stop it, and let `tocsin watch` behind the old one go on for {spoken(SILENCE_PATIENCE)} more, until that waits for it no longer"
+            )
     return _not_taken(origins, {before: handed} if was_journal else _went_elsewhere(parts, is_spool=is_spool))
 
 

@@ -19,7 +19,7 @@ from tocsin.codecs.readings.found import Body, Found
 from tocsin.codecs.readings.times import from_text, why
 from tocsin.codecs.readings.whose import codes_of
 from tocsin.reading import Batch, Labels, Series, Times, labels_of
-from tocsin.record import Reject
+from tocsin.record import MOST_BAD, Reject
 
 EXAMPLE = '{"device": "d", "metric": "temp", "time": "2024-01-31T12:00:00Z", "value": 21.5}'
 
@@ -80,9 +80,15 @@ def _elements(message: int, body: bytes) -> list[Element]:
     if isinstance(alone.thing, dict):
         return [alone]
     lines = [(number, raw) for number, raw in enumerate(body.split(b"\n"), 1) if raw.strip()]
-    elements = [Element(message, {"line": number}, raw.rstrip(b"\r"), *_load(raw)) for number, raw in lines]
-    # An object over many lines that is broken is one fault, and not one in each of its lines.
-    return elements if len(lines) > 1 and any(isinstance(one.thing, dict) for one in elements) else [alone]
+    elements: list[Element] = []
+    is_lines = False
+    for number, raw in lines:
+        elements.append(Element(message, {"line": number}, raw.rstrip(b"\r"), *_load(raw)))
+        is_lines = is_lines or isinstance(elements[-1].thing, dict)
+        if not is_lines and len(elements) >= MOST_BAD:
+            break
+    # An object over many lines that is broken is one fault, and not one in each of its lines; nor is what is no JSON at all.
+    return elements if len(lines) > 1 and is_lines else [alone]
 
 
 def _of_array(message: int, body: bytes) -> list[Element]:
