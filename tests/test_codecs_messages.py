@@ -190,6 +190,16 @@ def test_a_message_full_of_bad_lines_makes_a_thousand_rejects_and_one(count: int
     assert faults[1_000][2] == "1,000 before this one are bad, and 1,499 after it: v: 'x1000' is not a number"
 
 
+def test_a_very_long_header_does_not_stand_before_each_bad_row() -> None:
+    """A megabyte of them for each of a thousand rows would be a gigabyte."""
+    form = CsvSettings(TimeSettings(("ts",), "unix_s"), (Cell("v", Column("id"), Constant("m")),))
+    head = f"ts,id,v,{'x' * 400_000}"
+    bad = [f"{START},d,x{number}," for number in range(30)]
+    _, faults = read(MessageSettings(form, "amqp"), [Message("\n".join([head, *bad]).encode())])
+    assert [data.decode().split("\n") for _, data, _ in faults] == [[head, bad[0]], [head, bad[1]], [head, *bad[2:]]]
+    assert faults[2][2] == "2 before this one are bad, and 27 after it: v: 'x2' is not a number"
+
+
 def test_a_reason_that_quotes_very_much_is_cut() -> None:
     body = json.dumps({"id": "d", "ts": START, "a": {"t": "x" * 1_500_000}}).encode()
     _, ((_, data, reason),) = read(json_of(Column("id")), [Message(body)])

@@ -203,6 +203,22 @@ def test_what_is_posted_is_durable_though_the_broker_is_away_from_the_start(port
     assert ask(Path("p.spool"), "SELECT count(*) FROM messages WHERE kind = 'readings'") == [(1,)]
 
 
+@pytest.mark.parametrize(("options", "code"), [([], 1), (["--separate"], 78)])
+def test_a_journal_that_is_deleted_ends_the_run(port: int, options: list[str], code: int) -> None:
+    """Its consumer only reads, and would read on in what is gone.  One that is begun again finds the one that was made anew."""
+    running = process("run", "p.yaml", *options)
+    wait_for(lambda: answers(port))
+    assert post(port, ("2024-01-01T00:00:00Z", 81)) == 204
+    wait_for(lambda: len(ledger()) == 1)
+    for file in Path().glob("p.journal*"):
+        file.unlink()
+    _, told = running.communicate(timeout=60)
+    assert running.returncode == code
+    assert ("was made anew" in told) is (code == 78)
+    assert "the file was deleted or replaced while it was read. Put it back and run again" in told
+    assert "Traceback" not in told
+
+
 def test_posts_that_are_not_let_in_are_told_in_the_log(port: int) -> None:
     Path("token").write_text("secret")
     edit(Path("p.yaml"), f":{port}", f":{port}?token_file=token&max_bytes=1000")

@@ -26,6 +26,8 @@ Position = dict[str, Any]
 LONGEST_REASON = 2_000
 _SAID = 40
 """Room for what is said of a middle that was cut out."""
+_HEADS = 1 << 20
+"""So many bytes all the heads of one body's rejects have together."""
 MOST_BAD = 1_000
 """Bad lines, rows, objects or records of one body that are told and kept each by itself."""
 
@@ -62,10 +64,14 @@ def cut(text: str, most: int) -> str:
 
 
 def few(bad: Sequence[Reject], between: bytes = b"\n", head: bytes = b"") -> list[Reject]:
-    """The rejects of one body: the first of them each by itself, all others as one; `head` goes before each."""
-    each, left = list(bad[:MOST_BAD]), bad[MOST_BAD:]
+    """The rejects of one body: the first of them each by itself, all others as one; `head` goes before each.
+
+    They are fewer where that is long.
+    """
+    most = min(MOST_BAD, max(1, _HEADS // max(1, len(head))))
+    each, left = list(bad[:most]), bad[most:]
     if left:
-        reason = f"{MOST_BAD:,} before this one are bad, and {len(left) - 1:,} after it: {left[0].reason}"
+        reason = f"{most:,} before this one are bad, and {len(left) - 1:,} after it: {left[0].reason}"
         each.append(Reject(between.join([reject.data for reject in left]), left[0].place, reason))
     return [replace(reject, data=head + reject.data) for reject in each] if head else each
 

@@ -20,7 +20,7 @@ from tocsin.connectors._journal_beside import Consumed, Guard, guarded
 from tocsin.connectors._journal_producer import Producer
 from tocsin.connectors._journal_tables import FORMAT, SELECT, UNREADABLE, about, remedy_of
 from tocsin.connectors._journal_ways import Handed
-from tocsin.errors import SetupError, StoreError, TocsinError
+from tocsin.errors import RunError, SetupError, StoreError, TocsinError
 from tocsin.instant import LONG_AGO
 from tocsin.message import Message
 from tocsin.sqlite import PATIENCE, explained, is_busy, use_wal
@@ -273,6 +273,14 @@ class Journal:
             note()
         else:
             self._pending.append(note)
+
+    def see_that_it_is_there(self) -> None:
+        """RunError if the file is gone, or another one stands in its place: who only reads would not notice."""
+        if not self._is_there():
+            raise RunError(
+                f"journal '{self.path}': the file was deleted or replaced while it was read. Put it back and run again; what it "
+                "held that was not consumed is in it alone"
+            )
 
     def _is_there(self) -> bool:
         """Whether the name still leads to the file that was opened: SQLite would go on writing into one that is gone."""

@@ -30,6 +30,8 @@ __all__ = ["Handed", "Journal", "Retention", "Sent", "Source", "waiting"]
 
 PAUSE = 0.002, 0.02
 """Seconds between two looks for new messages: soon after the last one, and when nothing has come for a while."""
+LOOK = 1.0
+"""Seconds between two looks, while nothing comes, whether the file is still the one that was opened."""
 NOTE = 1.0
 """Seconds between two notes of how far a consumer has come."""
 
@@ -50,7 +52,7 @@ class Source:
         self._paused = False
         self._quiet = 0.0
         self._consumed: int | None = None
-        self._noted = 0.0
+        self._noted = self._looked = 0.0
 
     def open(self) -> None:
         """Open the file, making it if it is not there."""
@@ -95,6 +97,9 @@ class Source:
                     return Polled(found)
             left = deadline - time.monotonic()
             if left <= 0:
+                if time.monotonic() - self._looked > LOOK:
+                    self._journal.see_that_it_is_there()
+                    self._looked = time.monotonic()
                 return Polled([])
             pause = min(left, PAUSE[0] if self._quiet < 1 else PAUSE[1])
             time.sleep(pause)
