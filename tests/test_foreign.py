@@ -142,6 +142,14 @@ def test_all_mistakes_are_told_in_one_go(tmp_path: Path) -> None:
     ]
 
 
+def test_a_mistake_in_the_address_hides_none_of_the_rules_or_the_broker(tmp_path: Path) -> None:
+    source = flow("amqp: amqp://h?prefech=3, queue: a, time: ts, device: id, readings: {t: temp_x}")
+    with pytest.raises(ConfigError) as told:
+        loaded(tmp_path, f"{source}\nbroker: kafka://h?foo=1")
+    message = str(told.value)
+    assert all(word in message for word in ("'prefech'", "'foo'", "no metric 'temp_c'"))
+
+
 def test_a_format_that_is_not_known_is_told_with_the_one_that_is_near(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"not 'jsn'\. Did you mean 'json'\?"):
         loaded(tmp_path, flow(f"{AMQP}, queue: q, format: jsn, {MAPPED}"))

@@ -219,6 +219,14 @@ def test_several_producers_of_one_pipeline_publish_side_by_side(here: Path) -> N
     assert tocsin("alerts", "ledger", "p.yaml").stdout == LEDGER
 
 
+def test_publish_tells_what_it_could_not_read_and_what_had_waited(here: Path) -> None:
+    edit(here / "p.yaml", "rules:", "broker: journal\nrules:")
+    told = tocsin("publish", "p.yaml").stderr
+    assert "p: 7 readings published" in told
+    assert "warning: 1 line could not be read: the consumer puts them among the dead letters" in told
+    assert "could not be read" not in tocsin("publish", "p.yaml").stderr
+
+
 def test_a_producers_name_is_made_of_letters(here: Path) -> None:
     found = tocsin("publish", "p.yaml", "--producer", "../x")
     assert found.exit_code == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -75,6 +75,10 @@ def foreign_of(source: Source, base: Path, document: Document) -> Foreign | None
     """What a file says of them; None if it is wrong, and then the document has the mistakes."""
     scheme = next(name for name in PLACES if getattr(source, name) is not None)
     try:
+        _check_address(source, scheme, base)
+    except Mistake as mistake:
+        document.errors.append(placed(mistake, document))  # what else there is can be looked at all the same
+    try:
         return _foreign(source, scheme, base)
     except Mistake as mistake:
         document.errors.extend(placed(one, document) for one in mistake.all)
@@ -91,10 +95,7 @@ def _check_address(source: Source, scheme: str, base: Path) -> None:
 
 
 def _foreign(source: Source, scheme: str, base: Path) -> Foreign:
-    checks: list[Callable[[], Any]] = [
-        lambda: _check_address(source, scheme, base),
-        *(partial(_check_for_files, source, key, scheme) for key in FILES_ONLY),
-    ]
+    checks = [partial(_check_for_files, source, key, scheme) for key in FILES_ONLY]
     if scheme == "mqtt":  # whose topic may say what the mapping then need not
         *_, (made, form) = together(*checks, lambda: _with_template(source, base))
     else:

@@ -86,7 +86,13 @@ def publish(
     if told is not None and stop.signal is None:
         told.published(published)
     done = "taken in: what the broker has not confirmed is kept in the spool" if published.waiting else "published"
+    if published.sent and not published.readings:
+        done = f"read, and {several(published.sent, 'message', 'messages')} sent that waited in the spool"
     say(f"{config.name}: {several(published.readings, 'reading', 'readings')} {done}")
+    if published.rejects:
+        say(
+            f"warning: {several(published.rejects, 'line', 'lines')} could not be read: the consumer puts them among the dead letters"
+        )
     if stop.signal is not None:
         say(f"Stopped. {_kept(parts, published)}; the next `publish` goes on from there.")
         raise typer.Exit(128 + stop.signal)

@@ -135,7 +135,7 @@ class Cells:
                 reasons.append(wrong_number(cell.value, columns(cell.value)[row].as_py()))
             elif found.code[row, place] < 0 and not np.isnan(found.value[row, place]):
                 reasons.append(_nobody(cell, int(found.code[row, place])))
-        return "; ".join(reasons)
+        return "; ".join(dict.fromkeys(reasons))
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ class Feed:
         self._beat = self._alive = self._turned = time.monotonic()
         self._arrived = 0
         self._is_paused = False
-        self.readings = 0
+        self.readings = self.rejects = 0
 
     def run(self) -> int:
         """How many readings it has published when it ends."""
@@ -181,6 +181,7 @@ class Feed:
             for step in steps:
                 step.stream.publisher.feed(step.batch, step.rejects, step.position, first, step.keys)
         self.readings += sum(len(step.batch) for step in steps)
+        self.rejects += sum(len(step.rejects) for step in steps)
         alive = [step.stream for step, before in zip(steps, seen, strict=True) if step.stream.publisher.seen > before]
         # A backlog is read partition by partition, so none of them is quiet.
         for stream in alive if _fits(messages) else self._active():

@@ -75,7 +75,8 @@ class Owning:
         if new := [owner for owner in self._in_the_way if owner not in before]:
             self._events.info("standing by", f"{new[0]} owns {self._what}: standing by to take over", owner=new[0])
         elif self._owned and before:
-            self._events.info("taken over", f"{before[0]} owns {self._what} no more: taken over", owner=before[0])
+            told = f"{before[0]} owns {self._what} no more" if not others else f"{before[0]} shares {self._what}"
+            self._events.info("taken over", f"{told}: taken over", owner=before[0])
 
     def open(self) -> None:
         """The source is open: read on in what is owned, where it is not handed out anew."""

@@ -129,7 +129,7 @@ class Feeder:
         self._journal: Journal = self._publisher.log.journal
         self._idleness = Idleness(parts.watermark, parts.idle_after)
         self._beat = self._alive = self._tidied = self._newest = time.monotonic()
-        self._readings = 0
+        self._readings = self._rejects = 0
         self._has_room = True
         self._events = Events(parts.pipeline, "producer", broker=str(parts.broker))
         if missing := self._publisher.log.missing:
@@ -146,7 +146,7 @@ class Feeder:
                 self._read(self._parts.source)
         finally:
             self._publisher.log.close()
-        return Published(self._readings, self._publisher.log.id, self._publisher.log.numbers)
+        return Published(self._readings, self._publisher.log.id, self._publisher.log.numbers, self._rejects)
 
     def _read(self, source: Source) -> None:
         """A source that is polled."""
@@ -161,6 +161,7 @@ class Feeder:
                         return
                     if found:
                         self._readings += self._publisher.take(found, self._parts.arrival)
+                        self._rejects += sum(len(part.rejects) for part in found)
                     self._go_on(None if source.bounded or found else ahead.quiet())
                     while not self._tidy() and not self._stopped():
                         time.sleep(TIDY)
@@ -230,12 +231,15 @@ class Feeder:
 class Published:
     """What a producer has done: how many readings since it began, and its next number in each partition.
 
-    `waiting` are the messages in its spool that the broker has not confirmed.
+    `rejects` are the lines, or else, that could not be read, and are on their way to the dead letters.  `sent` messages the broker has
+    confirmed, of this run or before; `waiting` are those in the spool that it has not.
     """
 
     readings: int
     producer: str
     numbers: Mapping[str, int]
+    rejects: int = 0
+    sent: int = 0
     waiting: int = 0
 
 
@@ -244,7 +248,7 @@ def _feeder(parts: Publishing, stopped: Callable[[], bool]) -> Callable[[], Publ
     if parts.foreign is None:
         return Feeder(parts, stopped).run
     feed = Feed(parts, journalled, stopped)
-    return lambda: Published(feed.run(), parts.name, {})
+    return lambda: Published(feed.run(), parts.name, {}, feed.rejects)
 
 
 def _goes_to(parts: Publishing) -> None:
@@ -266,6 +270,7 @@ def publish(parts: Publishing, stopped: Callable[[], bool], may_send: Callable[[
     if not parts.embedded:
         _goes_to(parts)
     failed: list[BaseException] = []
+    sent: list[int] = []
 
     def is_over() -> bool:
         return stopped() or bool(failed)
@@ -278,7 +283,7 @@ def publish(parts: Publishing, stopped: Callable[[], bool], may_send: Callable[[
         while not may_send() and not is_over():
             time.sleep(STEP)
         try:
-            Sender(parts.journal, parts.broker, Events(parts.pipeline, "producer"), is_over, fed).run()
+            sent.append(Sender(parts.journal, parts.broker, Events(parts.pipeline, "producer"), is_over, fed).run())
         except BaseException as error:  # noqa: BLE001  it is raised again where the readings come from
             failed.append(error)
 
@@ -295,4 +300,4 @@ def publish(parts: Publishing, stopped: Callable[[], bool], may_send: Callable[[
     if failed:
         raise failed[0]
     with closing(Journal(parts.journal)) as spool:
-        return replace(published, waiting=spool.waiting())
+        return replace(published, sent=sum(sent), waiting=spool.waiting())

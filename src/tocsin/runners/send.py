@@ -50,8 +50,8 @@ class Sender:
         self._asked: float | None = None
         self.sent = 0
 
-    def run(self) -> None:
-        """Until it is told to stop, or everything that was fed is confirmed."""
+    def run(self) -> int:
+        """Until it is told to stop, or everything that was fed is confirmed; how many messages that were."""
         journal = Journal(self._path)
         sink = open_sink(self._broker)
         try:
@@ -59,6 +59,7 @@ class Sender:
         finally:
             sink.close()
             journal.close()
+        return self.sent
 
     def _connected(self, journal: Journal, sink: Sink) -> None:
         sink.open()
