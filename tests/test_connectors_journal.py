@@ -19,7 +19,7 @@ import pytest
 from tocsin.address import Address
 from tocsin.connectors import Broker
 from tocsin.connectors.journal import Journal, Retention, Source
-from tocsin.errors import RunError, SetupError, StoreError
+from tocsin.errors import RunError, SetupError, StoreError, TakenOver
 from tocsin.message import JSON, Kind, Message
 
 
@@ -279,6 +279,66 @@ class TestOlderCopies:
         again = Journal(journal.path)
         assert again.mark != journal.mark
         assert again.producer("file").missing == 0
+
+
+class TestWays:
+    """A spool in front of one broker, and then of another."""
+
+    def test_what_has_not_left_goes_the_new_way_under_a_new_name_whose_numbers_have_no_gap(
+        self, journal: Journal
+    ) -> None:
+        assert journal.goes_to("amqp:p") == ""
+        old = journal.producer("file")
+        old.append([*messages(4), *messages(3, "1"), *messages(1, "2")], {"line": 8, "first": 5}, ["key"])
+        journal.remove(6)
+        assert journal.goes_to("kafka:p") == "amqp:p"
+        new = journal.producer("file")
+        assert new.id != old.id
+        assert (new.state, new.known(["key"])) == ({"line": 8, "first": 5}, {"key"})
+        found = journal.read(-100, 10)
+        assert {message.producer for message in found} == {new.id}
+        # First a word to every partition, and then what was left, in its order.
+        assert [(message.kind, message.partition, message.seq, message.body) for message in found[3:]] == [
+            (Kind.READINGS, "1", 1, b"x2"), (Kind.READINGS, "2", 1, b"x0"),
+        ]  # fmt: skip
+        assert sorted((message.kind, message.partition, message.seq, message.body) for message in found[:3]) == [
+            (Kind.WATERMARK, "0", 0, b"5"), (Kind.WATERMARK, "1", 0, b"5"), (Kind.WATERMARK, "2", 0, b"5"),
+        ]  # fmt: skip
+        new.append([*messages(1), *messages(1, "1")], {})
+        assert [(message.partition, message.seq) for message in journal.read(found[-1].position, 10)] == [
+            ("0", 1),
+            ("1", 2),
+        ]
+        assert journal.handed_elsewhere("kafka:p", is_spool=True) == {"amqp:p": {(old.id, "0"): 4, (old.id, "1"): 2}}
+        with pytest.raises(TakenOver):
+            old.append(messages(1), {})
+
+    def test_what_went_by_each_way_is_known_however_often_it_is_changed(self, journal: Journal) -> None:
+        names: list[str] = []
+        for way, count in (("a", 2), ("b", 3), ("a", 4), ("c", 5)):
+            journal.goes_to(way)
+            producer = journal.producer("file")
+            producer.append(messages(count), {})
+            names.append(producer.id)
+            journal.remove(journal.span()[1])
+        assert len(set(names)) == 4
+        of = dict(zip(names, (2, 3, 4, 5), strict=True))
+        expected = {"a": (names[0], names[2]), "b": (names[1],), "c": (names[3],)}
+        for way in ("a", "b", "c", "d"):
+            assert journal.handed_elsewhere(way, is_spool=True) == {
+                other: {(name, "0"): of[name] for name in own} for other, own in expected.items() if other != way
+            }
+        journal.is_taken("a")
+        assert "a" not in journal.handed_elsewhere("d", is_spool=True)
+        assert journal.those_that_go_on() == {names[3]}
+
+    def test_the_same_way_again_changes_nothing(self, journal: Journal) -> None:
+        journal.goes_to("a")
+        own = journal.producer("file")
+        own.append(messages(2), {})
+        assert journal.goes_to("a") == ""
+        own.append(messages(1), {})
+        assert [message.seq for message in journal.read(0, 10)] == [0, 1, 2]
 
 
 class TestErrors:

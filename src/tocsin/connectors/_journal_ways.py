@@ -1,8 +1,8 @@
 """Which broker a spool's messages went to, and how far: a spool outlives a change of `broker:`.
 
 What was handed over to one broker waits there until it is taken, and a consumer of another one never sees it.  So a producer that
-goes another way goes on there under a new name: neither way has a gap in its numbers, and each can be taken by itself.  What
-the spool still holds of the old name goes the new way, and ends with a word that this is all of it.
+goes another way goes on there under a new name, with all that has not left the spool yet: no way has a gap in its
+numbers, and each can be taken by itself.  What was on its way when the first one was left may come by both; its readings count once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from secrets import token_hex
 from typing import Any
 
 from tocsin.connectors._journal_tables import INSERT
-from tocsin.instant import LONG_AGO, NEVER
+from tocsin.instant import NEVER
 from tocsin.message import VERSION, Kind
 
 Handed = dict[tuple[str, str], int]
@@ -79,25 +79,38 @@ def _by(connection: sqlite3.Connection, now: str, handed: Handed) -> Handed:
 
 
 def _rename(connection: sqlite3.Connection, own: str, new: str, state: Mapping[str, Any]) -> None:
-    """Let another producer go on where one was.  If there is something left to send of that, it ends, after the other has begun.
-
-    So one of them is waited for at every moment.
-    """
-    left = connection.execute("SELECT 1 FROM messages WHERE producer = ? LIMIT 1", (own,)).fetchone()
-    if left and not state.get("ended", False):
-        numbers = connection.execute("SELECT partition, next FROM sequences WHERE producer = ?", (own,)).fetchall()
-        words = [_word(new, partition, 0, Kind.WATERMARK, state) for partition, _ in numbers]
-        words += [_word(own, partition, number, Kind.END, state) for partition, number in numbers]
-        connection.executemany(INSERT, words)
-        connection.execute("UPDATE sequences SET next = next + 1 WHERE producer = ?", (own,))
-        connection.executemany("INSERT INTO sequences VALUES (?, ?, 1)", [(new, partition) for partition, _ in numbers])
+    """Let another producer go on where one was, from the first message on that has not left the spool."""
+    left = connection.execute(
+        "SELECT partition, min(seq) FROM messages WHERE producer = ? GROUP BY partition", (own,)
+    ).fetchall()
+    if left:
+        _say_first(connection, own, new, state)
+    for partition, low in left:
+        among = (own, partition)
+        connection.execute(
+            "UPDATE messages SET producer = ?, seq = seq - ? + 1 WHERE producer = ? AND partition = ?",
+            (new, low, *among),
+        )
+        connection.execute(
+            "UPDATE sequences SET next = 1 + (SELECT next FROM sequences WHERE producer = ? AND partition = ?) - ? "
+            "WHERE producer = ? AND partition = ?",
+            (*among, low, new, partition),
+        )
+        connection.execute("UPDATE sequences SET next = ? WHERE producer = ? AND partition = ?", (low, *among))
     connection.execute("UPDATE keys SET producer = ? WHERE producer = ?", (new, own))
     connection.execute("UPDATE producers SET id = ?, epoch = epoch + 1 WHERE id = ?", (new, own))
 
 
-def _word(producer: str, partition: str, number: int, kind: Kind, state: Mapping[str, Any]) -> tuple[Any, ...]:
-    """A message without readings, as a row: how far a producer has come, and when its source began."""
-    first, watermark = state.get("first", NEVER), state.get("watermark", LONG_AGO)
+def _say_first(connection: sqlite3.Connection, own: str, new: str, state: Mapping[str, Any]) -> None:
+    """Before all that is left let every partition hear of a producer, so that it is waited for in all of them."""
+    partitions = connection.execute(
+        "SELECT partition FROM sequences WHERE producer = ? ORDER BY partition", (own,)
+    ).fetchall()
+    before = connection.execute("SELECT min(id) FROM messages").fetchone()[0]
+    first = state.get("first", NEVER)
     body = b"" if first == NEVER else str(first).encode()
-    reached = None if watermark == LONG_AGO else watermark
-    return (time.time_ns(), partition, "", producer, number, kind, reached, VERSION, "", None, body)
+    for place, (partition,) in enumerate(partitions, 1):
+        word = (time.time_ns(), partition, "", new, 0, Kind.WATERMARK, None, VERSION, "", None, body)
+        row = connection.execute(INSERT, word).lastrowid
+        connection.execute("UPDATE messages SET id = ? WHERE id = ?", (before - place, row))
+        connection.execute("INSERT INTO sequences VALUES (?, ?, 1)", (new, partition))

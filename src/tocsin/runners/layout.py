@@ -26,13 +26,15 @@ ANEW = (
 )
 """What to do where readings are to come another way."""
 _STRAIGHT = "its source"
+_UNSAID = ""
+"""The way of a spool that has never said where it is emptied."""
 
 
 def fit(desk: Desk, parts: Consuming) -> str:
     """Make a store fit what is to be read: SetupError where it knows other partitions, or decides them otherwise.
 
     One that was filled another way, by another kind of broker or name or straight from the source, is gone on with if that way has
-    run dry, and nobody goes by it any more.  Says what waits behind brokers that are neither this one nor the one before, or ''.
+    run dry, and nobody goes by it any more.  Says what waits behind other brokers than this one, or ''.
     """
     _refuse_another_number(desk, parts)
     _refuse_other_partitions(desk, parts)
@@ -42,7 +44,7 @@ def fit(desk: Desk, parts: Consuming) -> str:
             if before := _elsewhere(desk, parts):
                 ends = _ends(parts, before)
                 _refuse_what_still_waits(desk, parts, before)
-                _tell_producers(parts, ends)
+                _tell_producers(parts, before, ends)
                 desk.move(connection, parts.way, _those_that_are_over(desk.origins(), parts))
     origins = desk.origins()
     left = _not_taken(origins, _went_elsewhere(parts, is_spool=True)) if origins else ""
@@ -83,7 +85,7 @@ def _ends(parts: Consuming, before: str) -> dict[Path, int]:
     return found
 
 
-def _tell_producers(parts: Consuming, ends: Mapping[Path, int]) -> None:
+def _tell_producers(parts: Consuming, before: str, ends: Mapping[Path, int]) -> None:
     """Leave in the producers' files that the way before has run dry.
 
     In those that are not gone on with, that all up to there is taken: they have but a hint, which is behind after a kill.
@@ -97,8 +99,7 @@ def _tell_producers(parts: Consuming, ends: Mapping[Path, int]) -> None:
     for path in [] if _is_journal(parts) else _files(parts, is_journal=False):
         with closing(Journal(path, create=False)) as spool:
             spool.goes_to(parts.broker.identity)
-            for other in spool.handed_elsewhere(parts.broker.identity, is_spool=True):
-                spool.is_taken(other)
+            spool.is_taken(before)
 
 
 def _those_that_are_over(origins: Sequence[Origin], parts: Consuming) -> list[Origin]:
@@ -127,7 +128,8 @@ def _what_waits(origins: Sequence[Origin], parts: Consuming, before: str) -> str
                 f"the producer {origin.producer} has not ended, and neither a journal nor a spool of it is here that says what it has "
                 f"published. Stop it, and let `tocsin watch` behind the old one go on for {spoken(SILENCE_PATIENCE)} more, until that waits for it no longer"
             )
-    return _not_taken(origins, {before: handed} if was_journal else _went_elsewhere(parts, is_spool=is_spool))
+    by = {before: handed} if was_journal else _went_elsewhere(parts, is_spool=is_spool)
+    return _not_taken(origins, {way: upto for way, upto in by.items() if way in (before, _UNSAID)})
 
 
 def _went_elsewhere(parts: Consuming, *, is_spool: bool) -> dict[str, Handed]:
