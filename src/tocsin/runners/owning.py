@@ -73,7 +73,11 @@ class Owning:
         self._own(take)
         before, self._in_the_way = self._in_the_way, [] if self._owned else sorted({str(owner) for owner in others})
         if new := [owner for owner in self._in_the_way if owner not in before]:
-            self._events.info("standing by", f"{new[0]} owns {self._what}: standing by to take over", owner=new[0])
+            self._events.info(
+                "standing by",
+                f"{new[0]} owns {self._what}: standing by to take over. `tocsin publish` publishes beside it",
+                owner=new[0],
+            )
         elif self._owned and before:
             told = f"{before[0]} owns {self._what} no more" if not others else f"{before[0]} shares {self._what}"
             self._events.info("taken over", f"{told}: taken over", owner=before[0])
