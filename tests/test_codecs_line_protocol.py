@@ -149,6 +149,11 @@ FIELDS = st.dictionaries(
 POINTS = st.tuples(NAMES, st.dictionaries(NAMES, NAMES, max_size=3), NAMES, FIELDS, st.integers(0, 2**62))
 
 
+def test_a_backslash_before_an_equals_sign_is_itself_in_a_measurement_and_not_in_a_tag() -> None:
+    found = told(r"a\=\,b\ c,device=d,t\=u=v\=w x=1 1")
+    assert rows_of(found) == [("d", r"a\=,b c_x", (("t=u", "v=w"),), 1, 1.0)]
+
+
 @given(points=st.lists(POINTS, max_size=5))
 @settings(max_examples=200, deadline=None)
 def test_what_influxdbs_own_client_writes_is_read(points: list[Any]) -> None:

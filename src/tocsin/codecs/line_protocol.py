@@ -180,7 +180,7 @@ def _owner(head: str, tags: tuple[str, ...], remedy: str) -> _Head:
     if not device.strip():
         expected = " or ".join(f"`{tag}`" for tag in tags)
         raise ValueError(f"no tag says the device: expected {expected}, or {remedy}")
-    return _Head(plain(measurement), device, labels_of(told))
+    return _Head(_MEASUREMENT.sub(r"\1", measurement), device, labels_of(told))
 
 
 def _value(name: str, written: str) -> float | None:
@@ -216,5 +216,7 @@ _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _WHOLE = re.compile(r"([+-]?\d+)([iu])", re.ASCII)
 _INTEGER = re.compile(r"-?\d{1,40}", re.ASCII)
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_MEASUREMENT = re.compile(r"\\([, ])")
+"""What a measurement's name protects; an equals sign needs no backslash there, so before one it is itself."""
 _TAG_COMMA = re.compile(r"(?<!\\),")
 _TAG = re.compile(r"((?:[^=]|(?<=\\)=)+)=(.+)", re.DOTALL)
