@@ -108,6 +108,37 @@ def test_what_waits_in_the_spool_goes_to_the_broker_of_now(here: Path, server: R
     assert tocsin("alerts", "ledger", "p.yaml").stdout == LEDGER
 
 
+def test_publish_tells_what_had_waited_and_a_consumer_does_without_a_spool_that_it_cannot_read(
+    here: Path, server: RabbitMQ
+) -> None:
+    edit(here / "p.yaml", "pipeline: p", "pipeline: told\nstore: sqlite:///p.db")
+    go_by(here, f"'amqp://127.0.0.1:{free_port()}'")
+    publishing = process("publish", "p.yaml")
+    spool, end = here / "told.spool", "SELECT 1 FROM messages WHERE kind = 'end'"
+    wait_for(lambda: spool.exists() and ask(spool, end), publishing)
+    publishing.kill()
+    publishing.communicate()
+    ((waited,),) = ask(spool, "SELECT count(*) FROM messages")
+    go_by(here, f"'{server.url}'")
+    assert (
+        f"told: 0 readings read, and {waited} messages sent that waited in the spool"
+        in tocsin("publish", "p.yaml").stderr
+    )
+    with watching() as watch:
+        wait_for(lambda: stored(here) == 7, watch)
+    for file in here.glob("told.spool*"):
+        file.unlink()
+    spool.write_bytes(b"\x5a" * 40960)
+    before = ask(here / "p.db", "SELECT epoch FROM units")
+    again = process("watch", "p.yaml")
+    try:
+        wait_for(lambda: ask(here / "p.db", "SELECT epoch FROM units") != before, again)
+    finally:
+        again.send_signal(signal.SIGTERM)
+    _, told = again.communicate(timeout=PATIENCE)
+    assert (again.returncode, "told.spool': the file is no SQLite database" in told) == (143, True)
+
+
 def test_who_still_goes_by_the_old_way_is_named_and_who_dies_at_the_beginning_of_the_new_one_does_not_matter(
     here: Path, server: RabbitMQ
 ) -> None:

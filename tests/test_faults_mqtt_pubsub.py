@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
+from commands import LEDGER, edit, tocsin
 from faults import ROUNDS, SEED, Undisturbed, assert_as_undisturbed, carry_under_fault, write_pipeline
 from services import running
 from services.mosquitto import PASSWORD, USER, Mosquitto
@@ -54,6 +55,18 @@ def test_over_mqtt(tmp_path: Path, mosquitto: Mosquitto, toxiproxy: Toxiproxy, n
     proxy = toxiproxy.proxy(f"mqtt{version}-{number}", mosquitto.port)
     url = f"mqtt://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{proxy.port}?version={version}"
     carry(tmp_path, f'{{url: "{url}", name: "faulty{version}-{seed}"}}', seed, proxy, reader_first=True)
+
+
+@pytest.mark.xdist_group("mosquitto")
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_a_bounded_run_over_mqtt_ends_with_everything_decided(here: Path, mosquitto: Mosquitto, version: str) -> None:
+    """Though the server keeps nothing for a reader that it does not know, the producer begins at once."""
+    url = f"mqtt://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{mosquitto.port}?version={version}"
+    edit(here / "p.yaml", "rules:", f'broker: {{url: "{url}", name: "bounded{version}"}}\nlateness: 0s\nrules:')
+    found = tocsin("run", "p.yaml")
+    assert found.exit_code == 0, found.stderr
+    assert "1 dead letter," in found.stderr
+    assert tocsin("alerts", "ledger", "p.yaml").stdout == LEDGER
 
 
 @pytest.mark.xdist_group("pubsub")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from commands import edit, process, tocsin
 from faults import ask
 from services import free_port
 from tocsin.config import load
+from tocsin.errors import SetupError
 from tocsin.runners.publish import publish
 
 PIPELINE = """\
@@ -188,6 +190,15 @@ def test_a_second_publish_that_cannot_listen_leaves_the_first_alone(port: int) -
     assert post(port, ("2024-01-01T00:00:01Z", 81)) == 204
     first.send_signal(signal.SIGTERM)
     first.communicate(timeout=60)
+
+
+def test_who_cannot_write_its_journal_gives_the_port_back(port: int) -> None:
+    Path("p.journal").write_bytes(b"\x5a" * 40960)
+    with pytest.raises(SetupError) as held:
+        publish(load("p.yaml").publishing(), lambda: False)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+    assert "no SQLite database" in str(held.value)
 
 
 @pytest.mark.parametrize("options", [[], ["--separate"]])

@@ -59,3 +59,18 @@ def test_no_more_bytes_are_on_their_way_than_a_client_may_hold(tmp_path: Path, m
     assert send.WINDOW_BYTES <= sink.most <= send.WINDOW_BYTES + LOOK_BYTES
     assert [message.body for message in sink.taken] == bodies
     assert spool.waiting() == 0
+
+
+@pytest.mark.parametrize(("patience", "left"), [(5, 0), (10**9, 9)])
+def test_a_stop_gives_the_last_messages_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: int, left: int
+) -> None:
+    """So that they do not wait in the spool for the next start; from a broker that confirms nothing it goes all the same."""
+    spool = Journal(tmp_path / "p.spool")
+    spool.producer("p").append([Message(bytes([number])) for number in range(9)], {})
+    sink, fed = Slow(patience), threading.Event()
+    fed.set()
+    monkeypatch.setattr(send, "open_sink", lambda _: sink)
+    monkeypatch.setattr(send, "LAST", 60.0 if left == 0 else 0.05)
+    Sender(tmp_path / "p.spool", BROKER, Events("p", "producer"), lambda: sink.asked > 0, fed).run()
+    assert spool.waiting() == left

@@ -86,8 +86,8 @@ def publish(
     if told is not None and stop.signal is None:
         told.published(published)
     done = "taken in: what the broker has not confirmed is kept in the spool" if published.waiting else "published"
-    if published.sent and not published.readings:
-        done = f"read, and {several(published.sent, 'message', 'messages')} sent that waited in the spool"
+    if published.waited and not published.readings:
+        done = f"read, and {several(published.waited, 'message', 'messages')} sent that waited in the spool"
     say(f"{config.name}: {several(published.readings, 'reading', 'readings')} {done}")
     if published.rejects:
         say(

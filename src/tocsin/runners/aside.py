@@ -50,31 +50,33 @@ class AsideReport:
 
     def look(self, *, at_once: bool = False) -> None:
         """Tell of them, if there are new ones and the last word is long ago."""
-        if worst := self._late.due(at_once):
-            new, total = self._late.tell()
-            self._events.warning(
-                "late readings",
-                f"{_readings(new)} came too late for the rules, such as {worst.metric} of {worst.device} at {format_time(worst.time)}, "
-                f"{spoken(worst.off / SECOND)} behind what had come already. A larger `lateness` waits longer; after a pause of the source, a larger `idle_after`",
-                count=new, total=total, device=worst.device, metric=worst.metric, at=format_time(worst.time),
-                late_seconds=round(worst.off / SECOND, 3),
-            )  # fmt: skip
-        if worst := self._future.due(at_once):
-            new, total = self._future.tell()
-            self._events.warning(
-                "future readings",
-                f"{_readings(new)} from the future, which no rule sees, such as {worst.metric} of {worst.device} at {format_time(worst.time)}: "
-                "more than `max_future` ahead of when it came. Is the device's clock right?",
-                count=new, total=total, device=worst.device, metric=worst.metric, at=format_time(worst.time),
-            )  # fmt: skip
-        if worst := self._conflicts.due(at_once):
-            new, total = self._conflicts.tell()
-            self._events.warning(
-                "conflicts",
-                f"{_readings(new)} with the time of another of the same series and another value, such as {worst.metric} of {worst.device} at "
-                f"{format_time(worst.time)}: the first counts, and no rule sees the others",
-                count=new, total=total, device=worst.device, metric=worst.metric, at=format_time(worst.time),
-            )  # fmt: skip
+        self._tell(
+            self._late, at_once, "late readings",
+            "came too late for the rules, such as {which}, {off} behind what had come already. A larger `lateness` waits longer; "
+            "after a pause of the source, a larger `idle_after`",
+        )  # fmt: skip
+        self._tell(
+            self._future, at_once, "future readings",
+            "from the future, which no rule sees, such as {which}: more than `max_future` ahead of when it came. Is the device's clock right?",
+        )  # fmt: skip
+        self._tell(
+            self._conflicts, at_once, "conflicts",
+            "with the time of another of the same series and another value, such as {which}: the first counts, and no rule sees the others",
+        )  # fmt: skip
+
+    def _tell(self, aside: _Aside, at_once: bool, event: str, sentence: str) -> None:
+        """One kind of them; `sentence` names `which` reading was farthest off, and how far."""
+        worst = aside.due(at_once)
+        if worst is None:
+            return
+        new, total = aside.tell()
+        at, off = format_time(worst.time), worst.off / SECOND
+        told = sentence.format(which=f"{worst.metric} of {worst.device} at {at}", off=spoken(off))
+        late = {"late_seconds": round(off, 3)} if aside is self._late else {}
+        self._events.warning(
+            event, f"{_readings(new)} {told}",
+            count=new, total=total, device=worst.device, metric=worst.metric, at=at, **late,
+        )  # fmt: skip
 
 
 class _Aside:

@@ -6,7 +6,7 @@ connected; and what another producer has published, to its end, is to be decided
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tocsin.connectors import Broker, waiting
@@ -23,12 +23,12 @@ PATIENCE = 15.0
 """Seconds without a message after which what waits is another's, who has it and has not acknowledged it."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Until:
     """A producer with these numbers has ended."""
 
-    producer: str = ""
-    numbers: dict[str, int] = field(default_factory=dict)
+    producer: str
+    numbers: dict[str, int]
 
 
 class Ending:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tocsin.connectors.journal import Handed, Journal
 from tocsin.consumer import SILENCE_PATIENCE
-from tocsin.errors import SetupError
+from tocsin.errors import SetupError, TocsinError
 from tocsin.instant import LONG_AGO
 from tocsin.message import Standing
 from tocsin.runners.events import spoken
@@ -46,8 +46,17 @@ def fit(desk: Desk, parts: Consuming) -> str:
                 _refuse_what_still_waits(desk, parts, before)
                 _tell_producers(parts, before, ends)
                 desk.move(connection, parts.way, _those_that_are_over(desk.origins(), parts))
-    origins = desk.origins()
-    left = _not_taken(origins, _went_elsewhere(parts, is_spool=True)) if origins else ""
+    return _left_behind(desk.origins(), parts)
+
+
+def _left_behind(origins: Sequence[Origin], parts: Consuming) -> str:
+    """What waits behind other brokers than that of now; or why the spools cannot tell, which is no reason not to consume."""
+    if not origins:
+        return ""
+    try:
+        left = _not_taken(origins, _went_elsewhere(parts, is_spool=True))
+    except TocsinError as error:
+        return str(error)
     return f"{left}: set `broker:` to that once nothing waits here, and let `tocsin watch` take them" if left else ""
 
 

@@ -231,15 +231,15 @@ class Feeder:
 class Published:
     """What a producer has done: how many readings since it began, and its next number in each partition.
 
-    `rejects` are the lines, or else, that could not be read, and are on their way to the dead letters.  `sent` messages the broker has
-    confirmed, of this run or before; `waiting` are those in the spool that it has not.
+    `rejects` are the lines, or else, that could not be read, and are on their way to the dead letters.  `waited` messages of before
+    were in the spool when it began and are confirmed now; `waiting` are those in the spool that are not.
     """
 
     readings: int
     producer: str
     numbers: Mapping[str, int]
     rejects: int = 0
-    sent: int = 0
+    waited: int = 0
     waiting: int = 0
 
 
@@ -251,13 +251,15 @@ def _feeder(parts: Publishing, stopped: Callable[[], bool]) -> Callable[[], Publ
     return lambda: Published(feed.run(), parts.name, {}, feed.rejects)
 
 
-def _goes_to(parts: Publishing) -> None:
-    """Note in the spool which broker it is emptied into, and tell if that is another one."""
+def _goes_to(parts: Publishing) -> int:
+    """Note in the spool which broker it is emptied into, and tell if that is another one; how many messages wait in it."""
     with closing(Journal(parts.journal)) as spool:
+        waited = spool.waiting()
         before = spool.goes_to(parts.broker.identity)
     if before:
         told = f"readings go to {parts.broker.identity} from now on; those that went to {before} wait there until a consumer has taken them"
         Events(parts.pipeline, "producer", broker=str(parts.broker)).warning("another broker", told)
+    return waited
 
 
 def publish(parts: Publishing, stopped: Callable[[], bool], may_send: Callable[[], bool] = lambda: True) -> Published:
@@ -267,8 +269,7 @@ def publish(parts: Publishing, stopped: Callable[[], bool], may_send: Callable[[
     """
     if left := left_behind(parts.journal.parent, parts.pipeline, embedded=parts.embedded):
         raise SetupError(left)
-    if not parts.embedded:
-        _goes_to(parts)
+    waited = 0 if parts.embedded else _goes_to(parts)
     failed: list[BaseException] = []
     sent: list[int] = []
 
@@ -300,4 +301,4 @@ def publish(parts: Publishing, stopped: Callable[[], bool], may_send: Callable[[
     if failed:
         raise failed[0]
     with closing(Journal(parts.journal)) as spool:
-        return replace(published, sent=sum(sent), waiting=spool.waiting())
+        return replace(published, waited=min(waited, sum(sent)), waiting=spool.waiting())
